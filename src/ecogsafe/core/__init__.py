@@ -1,0 +1,1 @@
+"""Words shared by every room: errors, events, private values, settings, durable files. Imports nothing of ours."""

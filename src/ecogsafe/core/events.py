@@ -1,0 +1,143 @@
+"""What a running service reports; the terminal, JSON Lines and the web page render the same events.
+
+Field names are the JSON Lines contract of DESIGN 4; fields are only ever added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+from ecogsafe.core.errors import EcogsafeError, ExitStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing done, skipped, left behind or told; nothing in it is private.
+
+    ``status`` is one of ``done``, ``present`` (was already there and right), ``skipped``, ``failed``,
+    ``left_behind``, ``conflict``, ``planned``, ``note``.
+    """
+
+    message_type: ClassVar[str] = "item"
+    action: str
+    status: str
+    subject: str | None = None
+    segment: int | None = None
+    path: str | None = None
+    key: str | None = None
+    store: str | None = None
+    bytes: int | None = None
+    digest: str | None = None
+    #: one line for a person; also the reason of anything that is not ``done``
+    message: str = ""
+    #: further facts by name (numbers and words, nothing private)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is; totals and ``seconds_left`` are None until known."""
+
+    message_type: ClassVar[str] = "progress"
+    files_done: int
+    files_total: int | None
+    bytes_done: int
+    bytes_total: int | None
+    bytes_per_s: float
+    seconds_left: float | None
+    #: what is being worked on now (a path below OUT, or a key)
+    current: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """An identifier seen in a file, masked; ``id`` is what ``--accept`` takes."""
+
+    message_type: ClassVar[str] = "finding"
+    id: str
+    path: str
+    offset: int
+    encoding: str
+    kind: str
+    masked: str
+    subject: str | None = None
+    accepted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorEvent:
+    """A failure, of one item or of the run."""
+
+    message_type: ClassVar[str] = "error"
+    code: str
+    exit_status: int
+    item: str
+    message: str
+    safe: str
+    next: str
+
+    @classmethod
+    def of(cls, error: EcogsafeError) -> ErrorEvent:
+        """Return the event that tells of ``error``."""
+        return cls(
+            code=error.code,
+            exit_status=int(error.exit_status),
+            item=error.item,
+            message=f"{error.item}: {error.problem}",
+            safe=error.safe,
+            next=error.next,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The last event of a run."""
+
+    message_type: ClassVar[str] = "summary"
+    command: str
+    exit_status: int
+    files: Mapping[str, int]
+    bytes: int
+    seconds: float
+    counts: Mapping[str, int] = field(default_factory=dict)
+    #: the verdict in one line
+    message: str = ""
+
+
+Event = Item | Progress | Finding | ErrorEvent | Summary
+EventSink = Callable[[Event], None]
+
+
+def as_record(event: Event) -> dict[str, Any]:
+    """Return the JSON Lines record of ``event``: its fields and ``message_type``, absent values left out."""
+    fields = {k: v for k, v in asdict(event).items() if v is not None and v not in ({}, "")}
+    return {"message_type": event.message_type, **fields}
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts what became of the items of a run, and the exit status that follows."""
+
+    done: int = 0
+    present: int = 0
+    skipped: int = 0
+    failed: int = 0
+    left_behind: int = 0
+    bytes: int = 0
+    statuses: set[ExitStatus] = field(default_factory=set)
+
+    def note(self, status: ExitStatus) -> None:
+        """Remember that ``status`` occurred."""
+        self.statuses.add(status)
+
+    def files(self) -> dict[str, int]:
+        """Return the ``files`` record of the summary."""
+        return {
+            "done": self.done,
+            "present": self.present,
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "left_behind": self.left_behind,
+        }
