@@ -1,0 +1,1 @@
+"""Moving bytes: one read of a source, one sealing, several destinations; and back again."""

@@ -1,0 +1,1 @@
+"""Thin shells over the services: the terminal here, the page later."""

@@ -1,0 +1,1 @@
+"""The command line. Every command is a few lines: read the options, call one service, render its events."""

@@ -1,0 +1,123 @@
+"""The gate (DESIGN 5.5): nothing goes out plain unless it was searched and found clean, as it is now.
+
+It needs no password and reads megabytes: the text regions of every file, before the first byte of any leaves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ecogsafe.catalog import clearances, subjects
+from ecogsafe.catalog.clearances import ClearanceRow
+from ecogsafe.catalog.database import Catalog
+from ecogsafe.core.errors import EcogsafeError, NotClearedError, SourceChangedError
+from ecogsafe.formats.edf_cleaning import has_cleaned_form
+from ecogsafe.formats.edf_header import read_header
+from ecogsafe.formats.kinds import Kind
+from ecogsafe.formats.regions import Region
+from ecogsafe.formats.text_digest import TextDigest, digest_of
+from ecogsafe.formats.text_regions import text_regions
+from ecogsafe.service.outgoing import OutgoingFile
+from ecogsafe.transfer.source import FileSource
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """One file that may go plain: its text regions and their digest."""
+
+    regions: tuple[Region, ...]
+    text_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one file may not go plain."""
+
+    file: OutgoingFile
+    reason: str
+
+
+class ClearedWatch:
+    """Recomputes the digest of the text regions during the one full read (DESIGN 5.5.3)."""
+
+    def __init__(self, name: str, cleared: Cleared) -> None:
+        self._name = name
+        self._expected = cleared.text_sha256
+        self._digest = TextDigest(cleared.regions)
+
+    def feed(self, offset: int, piece: bytes) -> None:
+        """Take the bytes at ``offset``."""
+        self._digest.feed(offset, piece)
+
+    def check(self) -> None:
+        """Raise SourceChangedError if these are not the bytes that were cleared."""
+        if self._digest.hexdigest() != self._expected:
+            raise SourceChangedError(
+                self._name,
+                "its text changed after it was cleared",
+                safe="It was not stored",
+                next="ecogsafe deid scan, then the same command again",
+            )
+
+
+class Gate:
+    """Judges files of known subjects by the clearances in the catalogue."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._revisions: dict[str, int | None] = {}
+        self._clearances: dict[str, dict[tuple[str, str], ClearanceRow]] = {}
+
+    def _known(self, code: str) -> tuple[int | None, dict[tuple[str, str], ClearanceRow]]:
+        if code not in self._revisions:
+            with self._catalog.read() as tx:
+                row = subjects.subject(tx, code)
+                self._revisions[code] = row.revision if row else None
+                self._clearances[code] = clearances.clearances_of(tx, code)
+        return self._revisions[code], self._clearances[code]
+
+    def judge(self, file: OutgoingFile, root: int) -> Cleared | Refusal:
+        """Return whether ``file`` may leave unencrypted, reading its text regions now.
+
+        Parameters
+        ----------
+        root
+            Descriptor of DIR.
+        """
+        revision, cleared = self._known(file.parts.code)
+        row = cleared.get((file.tree, file.path))
+        if revision is None or row is None:
+            return Refusal(file, "was never searched for this subject's identifiers")
+        if row.revision != revision:
+            return Refusal(file, "was searched before further identifiers of this subject became known")
+        try:
+            with FileSource(root, file.relative, name=file.shown) as source:
+                return self._read(file, source, row)
+        except EcogsafeError as error:
+            return Refusal(file, error.problem)
+
+    def _read(self, file: OutgoingFile, source: FileSource, row: ClearanceRow) -> Cleared | Refusal:
+        if source.size != row.size:
+            return Refusal(file, "has another size than when it was searched")
+        with os.fdopen(os.dup(source.descriptor), "rb", buffering=0) as reader:
+            if file.kind in (Kind.EDF, Kind.BDF) and not has_cleaned_form(read_header(reader), file.parts.code):
+                return Refusal(file, "its header fields are not the ones that ecogsafe deid apply writes")
+            regions = tuple(text_regions(file.kind, reader))
+            if digest_of(reader, regions) != row.text_sha256:
+                return Refusal(file, "its text is not the one that was searched")
+        return Cleared(regions, row.text_sha256)
+
+
+def refuse(refusals: Sequence[Refusal]) -> NotClearedError:
+    """Return the error that stops a plain upload."""
+    first = refusals[0]
+    codes = sorted({r.file.parts.code for r in refusals})
+    more = f" and {len(refusals) - 1} more files" if len(refusals) > 1 else ""
+    return NotClearedError(
+        f"{first.file.shown}{more}",
+        first.reason,
+        safe="Nothing was sent",
+        next=f"ecogsafe deid scan DIR --subject {codes[0]} (search it now), or send it sealed with --encrypt",
+    )

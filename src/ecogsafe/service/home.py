@@ -1,0 +1,162 @@
+"""The home folder: where the catalogue, the keys and the settings of one lab live."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ecogsafe.catalog import meta
+from ecogsafe.catalog.database import Catalog
+from ecogsafe.core.config import Settings, load_settings
+from ecogsafe.core.durable import write_atomically
+from ecogsafe.core.errors import LabKeyError, NotInitialisedError, RecipientsChangedError, UsageError
+from ecogsafe.core.private import Secret
+from ecogsafe.crypt.age_recipients import Identity, Recipient
+from ecogsafe.crypt.keys import parse_recipients
+from ecogsafe.crypt.lab_key import open_lab_key
+
+#: asks a person, or a file named by the environment; the user interface supplies it
+PasswordSource = Callable[[], Secret]
+
+RECIPIENTS_DIGEST = "recipients_sha256"
+RESUME_KEY_SIZE = 32
+
+
+class Home:
+    """The paths of one home and what can be opened from them.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    catalog_url
+        Another catalogue than ``catalog.sqlite`` (SQLAlchemy URL).
+    """
+
+    def __init__(self, root: Path, *, catalog_url: str | None = None) -> None:
+        self.root = root
+        self.catalog_url = catalog_url
+        self.config = root / "config.toml"
+        self.catalog_path = root / "catalog.sqlite"
+        self.lab_key = root / "lab-key.age"
+        self.recipients_file = root / "recipients.txt"
+        self.recovery_sheet = root / "recovery-sheet.txt"
+        self.linking_key = root / "linking-key.age"
+        self.journals = root / "journals"
+        self.resume_key_file = root / "resume.key"
+
+    @property
+    def is_initialised(self) -> bool:
+        """True once ``init`` has finished: the lab key is the last file it writes."""
+        return self.lab_key.exists()
+
+    def require(self) -> None:
+        """Raise NotInitialisedError unless ``init`` has finished."""
+        if not self.is_initialised:
+            raise NotInitialisedError(
+                "the home folder",
+                "holds no lab key yet",
+                next="ecogsafe init, or name the right folder with --home",
+            )
+
+    def create_folder(self) -> None:
+        """Make the folder and ``journals``, open to this user only.
+
+        Raises
+        ------
+        UsageError
+            The disk does not let us.
+        """
+        try:
+            for folder in (self.root, self.journals):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.chmod(0o700)
+            probe = self.root / f".probe-{secrets.token_hex(4)}"
+            write_atomically(probe, b"")
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(
+                "the home folder",
+                f"cannot be written ({os.strerror(error.errno or 0)})",
+                next="make it writable for you (chmod u+rwx), or name another one with --home",
+            ) from error
+
+    def settings(self) -> Settings:
+        """Return the checked settings."""
+        return load_settings(self.config)
+
+    def open_catalog(self) -> Catalog:
+        """Open the catalogue that ``init`` made."""
+        self.require()
+        return Catalog.open(self.catalog_url or self.catalog_path)
+
+    def recipient_lines(self) -> bytes:
+        """Return recipients.txt as it stands."""
+        try:
+            return self.recipients_file.read_bytes()
+        except OSError as error:
+            raise LabKeyError(
+                "recipients.txt",
+                "cannot be read, so nothing can be sealed",
+                next="ecogsafe init --recover your recovery sheet",
+            ) from error
+
+    def recipients(self, catalog: Catalog) -> Sequence[Recipient]:
+        """Return to whom everything is sealed, after comparing the file with what the catalogue knows.
+
+        Raises
+        ------
+        RecipientsChangedError
+            Somebody changed recipients.txt by hand.
+        """
+        lines = self.recipient_lines()
+        with catalog.read() as tx:
+            known = meta.get(tx, RECIPIENTS_DIGEST)
+        if known != hashlib.sha256(lines).hexdigest():
+            raise RecipientsChangedError(
+                "recipients.txt",
+                "is not the file that the catalogue knows: data could be sealed to a stranger, or to nobody you know",
+                safe="Nothing was sent",
+                next="put the old file back, or ecogsafe key add-recipient",
+            )
+        return parse_recipients(lines.decode("utf-8"))
+
+    def identity(self, password: PasswordSource, recipients: Sequence[Recipient]) -> Identity:
+        """Return the lab key, opened, and proven to be among ``recipients``.
+
+        Raises
+        ------
+        WrongPasswordError
+            The password does not open it.
+        LabKeyError
+            It is missing, or data is not sealed to it.
+        """
+        try:
+            sealed = self.lab_key.read_bytes()
+        except OSError as error:
+            raise LabKeyError(
+                "lab-key.age", "cannot be read", next="ecogsafe init --recover your recovery sheet"
+            ) from error
+        identity = open_lab_key(sealed, password())
+        if identity.recipient.to_text() not in {r.to_text() for r in recipients}:
+            raise LabKeyError("recipients.txt", "does not list this home's lab key", next="ecogsafe key add-recipient")
+        return identity
+
+    def resume_key(self) -> bytes:
+        """Return the key that wraps file keys of unfinished uploads; made anew where there is none.
+
+        A new one can open no earlier upload: those are begun again.
+        """
+        try:
+            key = self.resume_key_file.read_bytes()
+        except FileNotFoundError:
+            key = secrets.token_bytes(RESUME_KEY_SIZE)
+            write_atomically(self.resume_key_file, key)
+        if len(key) != RESUME_KEY_SIZE:
+            raise LabKeyError(
+                "resume.key", "is damaged", safe="Stored data is not affected", next="delete it and run again"
+            )
+        return key

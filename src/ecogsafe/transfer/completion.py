@@ -1,0 +1,103 @@
+"""When an object counts as ours and stored: the decision after Complete, a refused write, or any doubt.
+
+Nothing here believes an error: after one, the store is asked what stands under the key, and the answer is
+compared with what we durably said we would write (the intents).
+"""
+
+from __future__ import annotations
+
+from ecogsafe.catalog import copies, uploads
+from ecogsafe.catalog.copies import CopyRow
+from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.uploads import IntentRow
+from ecogsafe.core.clock import utc_stamp
+from ecogsafe.core.errors import VerificationError
+from ecogsafe.stores.protocol import ObjectInfo
+from ecogsafe.transfer.context import TransferContext
+from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
+
+
+def matches(info: ObjectInfo, intent: IntentRow) -> bool:
+    """Return whether ``info`` is what ``intent`` announced.
+
+    The size must agree. A checksum of the store decides alone where there is one; where there is none the
+    random token must be ours.
+    """
+    if info.size != intent.size:
+        return False
+    if info.crc64 is not None:
+        return info.crc64 == intent.crc64
+    return info.token is not None and info.token == intent.token
+
+
+def record_stored(
+    context: TransferContext, shipment: Shipment, place: Place, intent: IntentRow, info: ObjectInfo
+) -> Outcome:
+    """Record that ``info`` is our object, with the strength of the evidence, in one commit.
+
+    Raises
+    ------
+    VerificationError
+        The store's own checksum is another one than ours; the copy is recorded as bad.
+    """
+    now = utc_stamp()
+    wrong = info.size != intent.size or (info.crc64 is not None and info.crc64 != intent.crc64)
+    proven = info.crc64 is not None and not wrong
+    row = CopyRow(
+        id=0,
+        file_id=intent.file_id,
+        store_id=place.store_id,
+        key=intent.key,
+        sealed=intent.sealed,
+        size=intent.size,
+        crc64=intent.crc64,
+        etag=info.etag,
+        version_id=info.version_id,
+        storage_class=info.storage_class,
+        token=intent.token,
+        level="checksum" if proven else "stored",
+        stored_at=now,
+        checksum_at=now if proven else None,
+        restored_at=None,
+        bad_at=now if wrong else None,
+        bad_reason="the store's checksum is not ours" if wrong else None,
+        store_date=info.store_date.isoformat() if info.store_date else None,
+    )
+
+    def write(tx: Transaction) -> None:
+        copies.record_copy(tx, row)
+        uploads.settle_intent(tx, intent.token, "different" if wrong else "done")
+        uploads.finish_upload(tx, intent.token)
+        context.audit_row(
+            tx,
+            "upload",
+            subject=shipment.subject,
+            key=intent.key,
+            digest=intent.sha256,
+            store_id=place.store_id,
+            result="checksum-differs" if wrong else row.level,
+        )
+
+    context.ledger.record(write)
+    if wrong:
+        raise VerificationError(
+            intent.key,
+            f"{place.store.name} stored other bytes than were sent",
+            safe="The source is untouched and this copy does not count",
+            next="ecogsafe upload … --new-version, after asking the administrator of the store",
+        )
+    return Outcome(shipment=shipment, place=place, status=Status.DONE, sha256=intent.sha256, proven=proven)
+
+
+def settle_doubt(context: TransferContext, shipment: Shipment, place: Place, key: str) -> Outcome | None:
+    """Ask the store what stands under ``key`` and return what follows; None if nothing is there.
+
+    Called after a conditional write was refused, an upload id was gone, or an answer was lost.
+    """
+    info = place.store.head(key, checksum=True)
+    if info is None:
+        return None
+    for intent in context.ledger.read(lambda tx: uploads.intents_for(tx, place.store_id, key)):
+        if matches(info, intent):
+            return record_stored(context, shipment, place, intent, info)
+    return Outcome(shipment=shipment, place=place, status=Status.DIFFERENT)

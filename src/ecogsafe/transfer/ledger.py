@@ -1,0 +1,77 @@
+"""Durable notes in batches: many threads write, one commit (one fsync) covers all that wait.
+
+A write is a function of an open transaction. ``record`` returns when the commit that holds it is on the
+disk, so that a caller may let the bytes go that the row speaks of.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from ecogsafe.catalog.database import Catalog, Transaction
+
+T = TypeVar("T")
+_BATCH = 256
+
+
+class Ledger:
+    """One writer thread in front of a catalogue."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._queue: queue.SimpleQueue[tuple[Callable[[Transaction], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._thread.start()
+
+    def submit(self, write: Callable[[Transaction], T]) -> Future[T]:
+        """Queue ``write``; the future is done when its commit is durable."""
+        future: Future[T] = Future()
+        self._queue.put((write, future))
+        return future
+
+    def record(self, write: Callable[[Transaction], T]) -> T:
+        """Carry out ``write`` and return its value once it is durable; its exception is raised here."""
+        return self.submit(write).result()
+
+    def read(self, query: Callable[[Transaction], T]) -> T:
+        """Return what ``query`` finds in the committed state."""
+        with self.catalog.read() as tx:
+            return query(tx)
+
+    def close(self) -> None:
+        """Finish what is queued and stop the writer."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            ending = False
+            while len(batch) < _BATCH and not self._queue.empty():
+                entry = self._queue.get()
+                if entry is None:
+                    ending = True
+                    break
+                batch.append(entry)
+            self._commit(batch)
+            if ending:
+                return
+
+    def _commit(self, batch: list[tuple[Callable[[Transaction], Any], Future[Any]]]) -> None:
+        try:
+            with self.catalog.write() as tx:
+                values = [write(tx) for write, _ in batch]
+        except Exception as error:  # noqa: BLE001  the cause belongs to one caller; each is told its own below
+            if len(batch) == 1:
+                batch[0][1].set_exception(error)
+                return
+            # the batch was rolled back as a whole: one bad write must not fail its neighbours
+            for entry in batch:
+                self._commit([entry])
+            return
+        for (_, future), value in zip(batch, values, strict=True):
+            future.set_result(value)

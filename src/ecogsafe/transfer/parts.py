@@ -1,0 +1,41 @@
+"""How an object is cut into parts. Pure arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+#: smallest part we send, bytes (DESIGN 5.8); S3 itself asks for 5 MiB
+SMALLEST_PART = 8 * MIB
+#: S3 allows 10,000 parts; the reserve leaves room for growth of other limits
+MOST_PARTS = 9_000
+#: up to this object size one request is cheaper than parts; DESIGN 4 asks for parts above 64 MiB
+SINGLE_REQUEST_LIMIT = 32 * MIB
+
+
+def part_size_for(object_size: int) -> int:
+    """Return the part size for an object of ``object_size`` bytes: max(8 MiB, size/9,000 up to whole MiB)."""
+    share = -(-object_size // MOST_PARTS)
+    return max(SMALLEST_PART, -(-share // MIB) * MIB)
+
+
+@dataclass(frozen=True, slots=True)
+class PartRange:
+    """One part: its number from 1 and its place in the object, end excluded."""
+
+    number: int
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        """Bytes of the part."""
+        return self.stop - self.start
+
+
+def part_ranges(object_size: int, part_size: int) -> list[PartRange]:
+    """Return the parts of an object in order; an empty object is one empty part."""
+    if object_size == 0:
+        return [PartRange(1, 0, 0)]
+    starts = range(0, object_size, part_size)
+    return [PartRange(n, start, min(start + part_size, object_size)) for n, start in enumerate(starts, 1)]

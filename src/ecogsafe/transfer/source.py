@@ -1,0 +1,177 @@
+"""Sources of bytes. A file is opened once, below a folder, no link followed, and watched for change."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from types import TracebackType
+from typing import Protocol
+
+from ecogsafe.catalog.sealings import SourceStat
+from ecogsafe.core.errors import SourceChangedError, SourceUnreadableError
+
+#: bytes of one read call
+READ_SIZE = 1024 * 1024
+
+
+class Source(Protocol):
+    """What the pipeline reads: sequential, of known size; a stream source may allow one pass only."""
+
+    name: str
+    size: int
+    stat: SourceStat
+    #: True if another pass may be asked for (a destination that was detached reads again)
+    rereadable: bool
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes from the start; raises SourceChangedError if they end early or go on."""
+        ...
+
+    def check_unchanged(self) -> None:
+        """Raise SourceChangedError if the source is not what it was when it was opened."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held."""
+        ...
+
+
+def source_stat(status: os.stat_result) -> SourceStat:
+    """Return what tells one state of a file from another."""
+    return SourceStat(
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+        inode=status.st_ino,
+        device=status.st_dev,
+    )
+
+
+@contextmanager
+def folder_below(root: int, parts: tuple[str, ...]) -> Iterator[int]:
+    """Give a descriptor of the folder ``parts`` below the descriptor ``root``; no component may be a link."""
+    held = os.dup(root)
+    try:
+        for part in parts:
+            deeper = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=held)
+            os.close(held)
+            held = deeper
+        yield held
+    finally:
+        os.close(held)
+
+
+class FileSource:
+    """A regular file below a folder, opened with O_NOFOLLOW at every step.
+
+    Parameters
+    ----------
+    root
+        Descriptor of DIR.
+    relative
+        The path below DIR; it is printed in messages, so it must be one the gate accepted.
+    name
+        What messages and the catalogue call it.
+
+    Raises
+    ------
+    SourceUnreadableError
+        No permission, a link, a FIFO, a device, or gone.
+    """
+
+    rereadable = True
+
+    def __init__(self, root: int, relative: PurePosixPath, *, name: str) -> None:
+        self.name = name
+        self._root = os.dup(root)
+        self._relative = relative
+        try:
+            self._fd = self._open()
+        except OSError as error:
+            os.close(self._root)
+            raise _unreadable(name, error) from error
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise SourceUnreadableError(name, "is not a regular file", safe="it was left alone")
+        self.stat = source_stat(status)
+        self.size = status.st_size
+
+    def _open(self) -> int:
+        with folder_below(self._root, self._relative.parts[:-1]) as folder:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            return os.open(self._relative.name, flags, dir_fd=folder)
+
+    @property
+    def descriptor(self) -> int:
+        """The open descriptor, for ranged reads."""
+        return self._fd
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the file from the start in pieces of READ_SIZE."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        offset = 0
+        while offset < self.size:
+            try:
+                piece = os.pread(self._fd, min(READ_SIZE, self.size - offset), offset)
+            except OSError as error:
+                raise _unreadable(self.name, error) from error
+            if not piece:
+                raise _changed(self.name)
+            yield piece
+            offset += len(piece)
+
+    def check_unchanged(self) -> None:
+        """Compare the open file, and what now stands under its name, with the state at opening."""
+        if source_stat(os.fstat(self._fd)) != self.stat:
+            raise _changed(self.name)
+        try:
+            with folder_below(self._root, self._relative.parts[:-1]) as folder:
+                now = os.stat(self._relative.name, dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            raise _changed(self.name) from error
+        if source_stat(now) != self.stat:
+            raise _changed(self.name)
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        for descriptor in (self._fd, self._root):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._fd = self._root = -1
+
+    def __enter__(self) -> FileSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _changed(name: str) -> SourceChangedError:
+    return SourceChangedError(
+        name,
+        "changed while it was read",
+        safe="nothing of this state of it is called stored",
+        next="wait until nothing writes to it, then run the same command again",
+    )
+
+
+def _unreadable(name: str, error: OSError) -> SourceUnreadableError:
+    reasons = {
+        errno.EACCES: "may not be read by you",
+        errno.EPERM: "may not be read by you",
+        errno.ENOENT: "is no longer there",
+        errno.ELOOP: "is a symbolic link, which is never followed",
+        errno.ENOTDIR: "lies below something that is not a folder",
+        errno.EIO: "could not be read: the disk reports an error",
+    }
+    reason = reasons.get(error.errno or 0, f"could not be opened (error {error.errno})")
+    next_step = "check its permissions (ls -l), then run the same command again"
+    return SourceUnreadableError(name, reason, safe="the other files are not affected", next=next_step)

@@ -1,0 +1,79 @@
+"""Work as plain data: what is to be sent where, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from ecogsafe.catalog.files import Tree
+from ecogsafe.core.errors import EcogsafeError
+from ecogsafe.stores.protocol import Store
+from ecogsafe.transfer.source import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One destination of a run."""
+
+    store: Store
+    store_id: str
+    sealed: bool
+    storage_class: str | None = None
+
+
+class TextWatch(Protocol):
+    """Follows the one full read of a file and knows the digest of its text regions (gate, DESIGN 5.5.3)."""
+
+    def feed(self, offset: int, piece: bytes) -> None:
+        """Take the bytes at ``offset``; called in order."""
+        ...
+
+    def check(self) -> None:
+        """Raise SourceChangedError if the text regions are not those that were cleared."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipment:
+    """One file for one or several places."""
+
+    tree: Tree
+    path: str
+    subject: str
+    segment: int | None
+    size: int
+    #: object key by ``sealed``: {True: "….age", False: "…"}
+    keys: dict[bool, str]
+    places: tuple[Place, ...]
+    open_source: Callable[[], Source]
+    text_watch: Callable[[], TextWatch] | None = None
+
+
+class Status(StrEnum):
+    """What became of one file at one place."""
+
+    DONE = "done"
+    PRESENT = "present"
+    DIFFERENT = "different"
+    FAILED = "failed"
+    #: stalled; it is read again later under its own key
+    DETACHED = "detached"
+    #: interrupted; run again to continue
+    PAUSED = "paused"
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """The end of one file at one place."""
+
+    shipment: Shipment
+    place: Place
+    status: Status
+    error: EcogsafeError | None = None
+    sha256: str | None = None
+    #: the store computed the same checksum as we did
+    proven: bool = False
+    sent_bytes: int = 0
+    notes: list[str] = field(default_factory=list)

@@ -1,0 +1,48 @@
+"""``ecogsafe download``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ecogsafe.service.download import DownloadRequest, download
+from ecogsafe.ui.cli.shell import Shell
+from ecogsafe.ui.cli.store_option import store_url
+
+
+@click.command("download")
+@click.option("-b", "bucket", metavar="BUCKET", help="Short for --from s3://BUCKET.")
+@click.option("--from", "url", metavar="URL", help="s3://bucket[/prefix] or file:///path.")
+@click.option("-d", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where to; must exist.")
+@click.option("-s", "subjects", multiple=True, metavar="CODE", help="Only these subjects.")
+@click.option("-f", "globs", multiple=True, metavar="GLOB", help="Only these paths.")
+@click.option("--missing-in", type=click.Path(path_type=Path), metavar="DIR", help="Only what does not stand below this folder.")
+@click.option("--no-decrypt", is_flag=True, help="Keep sealed objects sealed (.age).")
+@click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files received at once.")
+@click.option("--dry-run", is_flag=True, help="Show what would be fetched.")
+@click.pass_obj
+def command(
+    shell: Shell,
+    bucket: str | None,
+    url: str | None,
+    folder: Path,
+    subjects: tuple[str, ...],
+    globs: tuple[str, ...],
+    missing_in: Path | None,
+    no_decrypt: bool,  # noqa: FBT001
+    jobs: int,
+    dry_run: bool,  # noqa: FBT001
+) -> int:
+    """Bring files back under the names they had. What is here and right is kept; what differs is never replaced."""
+    request = DownloadRequest(
+        folder=folder,
+        url=store_url(bucket, url, "--from"),
+        subjects=subjects,
+        globs=globs,
+        missing_in=missing_in,
+        decrypt=not no_decrypt,
+        jobs=jobs,
+        dry_run=dry_run,
+    )
+    return shell.carry_out("download", lambda run: download(run, request, shell.password))

@@ -1,0 +1,83 @@
+"""``ecogsafe status``."""
+
+from __future__ import annotations
+
+import click
+
+from ecogsafe.core.errors import ExitStatus
+from ecogsafe.core.events import EventSink, Item, Summary
+from ecogsafe.service.status import StatusReport, as_items, status
+from ecogsafe.ui.cli.shell import Shell
+from ecogsafe.ui.cli.words import count_bytes, count_time
+
+_WATCH_S = 2.0
+
+
+@click.command("status")
+@click.argument("code", required=False)
+@click.option("--watch", is_flag=True, help="Show again every two seconds until Ctrl-C.")
+@click.option("--check", is_flag=True, help="End 3 if anything falls short of the policy.")
+@click.pass_obj
+def command(shell: Shell, code: str | None, watch: bool, check: bool) -> int:  # noqa: FBT001
+    """Show which subject is where and how that was proven, from the catalogue alone."""
+    return shell.show("status", lambda emit: _status(shell, code, emit, watch=watch, check=check))
+
+
+def _status(shell: Shell, code: str | None, emit: EventSink, *, watch: bool, check: bool) -> Summary:
+    while True:
+        report = status(shell.home, code)
+        if shell.as_json:
+            for item in as_items(report):
+                emit(item)
+        else:
+            if watch:
+                click.clear()
+            click.echo("\n".join(lines_of(report)))
+        if not watch or shell.stop.wait(_WATCH_S):
+            break
+    message = "; ".join(report.problems[:3]) if report.problems else "every file has its proven copies"
+    if len(report.problems) > 3:
+        message += f"; and {len(report.problems) - 3} more"
+    if not report.states:
+        message = "nothing is recorded yet"
+    ended = ExitStatus.PARTIAL if check and report.unsafe else ExitStatus.DONE
+    counts = {"unsafe": len(report.problems)}
+    files = {"done": sum(s.files for s in report.states)}
+    if not shell.as_json:
+        emit(Item(action="status", status="note", message=("not safe yet: " if report.unsafe else "safe: ") + message))
+    return Summary(command="status", exit_status=int(ended), files=files, bytes=0, seconds=0.0, counts=counts, message=message)
+
+
+def lines_of(report: StatusReport) -> list[str]:
+    """Return the matrix subjects x stores as lines of text."""
+    lines = [f"{'subject':10} {'data':6} {'files':>7} {'size':>10}  copies"]
+    for state in report.states:
+        head = f"{state.subject:10} {state.tree:6} {state.files:7,} {count_bytes(state.bytes):>10}"
+        if not state.cells:
+            lines.append(f"{head}  none")
+        for index, cell in enumerate(state.cells):
+            proof = _proof(cell.stored, cell.checksum, cell.restored, cell.bad)
+            age = f" since {cell.oldest_evidence[:16].replace('T', ' ')}" if cell.oldest_evidence else ""
+            lead = head if index == 0 else " " * len(head)
+            lines.append(f"{lead}  {cell.files:,} at {cell.store}: {proof}{age}")
+    for row in report.running:
+        left = f", {count_time(row.seconds_left)} left" if row.seconds_left is not None else ""
+        total = f" of {count_bytes(row.bytes_total)}" if row.bytes_total is not None else ""
+        lines.append(
+            f"running: {row.command} since {row.started_at[11:19]} UTC, {row.files_done:,} files, "
+            f"{count_bytes(row.bytes_done)}{total}, {count_bytes(row.bytes_per_s)}/s{left}"
+        )
+    return lines
+
+
+def _proof(stored: int, checksum: int, restored: int, bad: int) -> str:
+    words = []
+    if restored:
+        words.append(f"{restored:,} restored")
+    if checksum:
+        words.append(f"{checksum:,} checksum")
+    if stored:
+        words.append(f"{stored:,} stored only")
+    if bad:
+        words.append(f"{bad:,} BAD")
+    return ", ".join(words) or "none good"

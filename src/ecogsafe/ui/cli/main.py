@@ -1,0 +1,122 @@
+"""``ecogsafe``: global options, lazily loaded commands, and the one place where a failure becomes an exit status."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ecogsafe import __version__
+from ecogsafe.core.errors import ExitStatus
+
+#: command name -> module below this package; a module's ``command`` is the click command
+COMMANDS = {
+    "init": "cmd_init",
+    "demo": "cmd_demo",
+    "deid": "cmd_deid",
+    "upload": "cmd_upload",
+    "download": "cmd_download",
+    "verify": "cmd_verify",
+    "status": "cmd_status",
+}
+#: the one-line help of each, so that ``--help`` loads none of them
+SUMMARIES = {
+    "init": "Make the home: lab key, recovery key and sheet, catalogue, settings.",
+    "demo": "A synthetic export, then the whole job on folders, printing each step.",
+    "deid": "De-identify an export: plan, apply, undo, scan.",
+    "upload": "Send one kind of data to one store, encrypted or cleared.",
+    "download": "Bring data back from a store, opened and proven.",
+    "verify": "Check every copy: by the store's checksum, or by reading it all.",
+    "status": "Which subject is where, and how it was proven.",
+}
+_EPILOG = (
+    "Exit status: 0 done, 1 a bug in us, 2 usage, 3 some items skipped or failed, 4 plan has conflicts, "
+    "10 store unreachable or refused, 11 locked, 12 key or password, 20 identifiers found or not cleared, "
+    "21 files not understood, 22 a source changed, 30 verification failed, 31 still cold, 130 interrupted."
+)
+
+
+class _LazyGroup(click.Group):
+    """Loads a command's module only when that command is called: ``--help`` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        if ctx.resilient_parsing:
+            return None
+        module = importlib.import_module(f"ecogsafe.ui.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and name not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"There is no such command.{hint} See ecogsafe --help.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=_EPILOG,
+)
+@click.version_option(__version__, prog_name="ecogsafe")
+@click.option("--home", type=click.Path(path_type=Path), metavar="DIR", help="Home folder (or ECOGSAFE_HOME).")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="Only what went wrong, and the verdict.")
+@click.option("-v", "--verbose", is_flag=True, help="A line for every file.")
+@click.option("--yes", is_flag=True, help="Answer yes where a command asks.")
+@click.pass_context
+def cli(ctx: click.Context, home: Path | None, as_json: bool, quiet: bool, verbose: bool, yes: bool) -> None:  # noqa: FBT001
+    """De-identify, encrypt, copy to several places, prove it is there, bring it back."""
+    from ecogsafe.ui.cli.shell import Shell
+
+    ctx.obj = Shell(home=home, as_json=as_json, quiet=quiet, verbose=verbose, yes=yes)
+
+
+def _hide_arguments(arguments: list[str]) -> None:
+    """Take the arguments out of the process list: the path of an export, and identifiers, are private."""
+    if "deid" in arguments:
+        import setproctitle
+
+        setproctitle.setproctitle("ecogsafe deid")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its status; no traceback reaches a user."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    _hide_arguments(arguments)
+    sys.exit(run_cli(arguments))
+
+
+def run_cli(arguments: list[str]) -> int:
+    """Carry out one command line and return its exit status."""
+    from ecogsafe.ui.cli.failures import report_usage
+
+    try:
+        value: Any = cli.main(args=arguments, prog_name="ecogsafe", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return int(ExitStatus.INTERRUPTED)
+    except click.ClickException as error:
+        report_usage(error, as_json="--json" in arguments)
+        return int(ExitStatus.USAGE)
+    return value if isinstance(value, int) else int(ExitStatus.DONE)

@@ -1,0 +1,225 @@
+"""One stream of events, three ways to see it: a live terminal, plain lines, JSON Lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from ecogsafe.core.clock import monotonic
+from ecogsafe.core.errors import ExitStatus
+from ecogsafe.core.events import ErrorEvent, Event, Finding, Item, Progress, Summary, Tally
+from ecogsafe.ui.cli.json_lines import write_line
+from ecogsafe.ui.cli.words import count_bytes, count_time, line_of
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+#: seconds between two progress lines where there is no terminal
+_LINE_EVERY_S = 10.0
+
+
+class Seen:
+    """What went by, for the summary of a run that failed."""
+
+    def __init__(self) -> None:
+        self._tally = Tally()
+        self._began = monotonic()
+
+    def note(self, event: Event) -> None:
+        """Count one event."""
+        if not isinstance(event, Item):
+            return
+        name = {"done": "done", "present": "present", "skipped": "skipped", "failed": "failed"}.get(event.status)
+        if event.status == "left_behind":
+            name = "left_behind"
+        if name is not None:
+            setattr(self._tally, name, getattr(self._tally, name) + 1)
+        if event.status == "done":
+            self._tally.bytes += event.bytes or 0
+
+    def files(self) -> dict[str, int]:
+        """Return the counts."""
+        return self._tally.files()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of what was done."""
+        return self._tally.bytes
+
+    def seconds(self) -> float:
+        """Return how long it went on."""
+        return round(monotonic() - self._began, 3)
+
+
+class Renderer(Protocol):
+    """Shows events; used as a context around the work."""
+
+    seen: Seen
+
+    def emit(self, event: Event) -> None:
+        """Show one event; called from several threads."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Show one line that is no event."""
+        ...
+
+    def paused(self) -> _Paused:
+        """Hold still while something is typed."""
+        ...
+
+    def __enter__(self) -> Renderer: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+class _Paused(Protocol):
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None: ...
+
+
+class _Base:
+    def __init__(self) -> None:
+        self.seen = Seen()
+
+    def __enter__(self) -> _Base:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    def note(self, text: str) -> None:
+        print(f"ecogsafe: {text}", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        yield
+
+
+class JsonRenderer(_Base):
+    """Every event as a line of JSON on standard output."""
+
+    def __enter__(self) -> JsonRenderer:
+        return self
+
+    def emit(self, event: Event) -> None:
+        """Write the event."""
+        self.seen.note(event)
+        write_line(event)
+
+
+class LineRenderer(_Base):
+    """Plain lines: results on standard output, failures on standard error; good for logs and cron."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__()
+        self._quiet = quiet
+        self._told = monotonic()
+
+    def __enter__(self) -> LineRenderer:
+        return self
+
+    def emit(self, event: Event) -> None:
+        """Print the event if it is worth a line."""
+        self.seen.note(event)
+        if isinstance(event, Progress):
+            if self._quiet or monotonic() - self._told < _LINE_EVERY_S:
+                return
+            self._told = monotonic()
+        wrong = isinstance(event, ErrorEvent | Finding) or (
+            isinstance(event, Item) and event.status in ("failed", "conflict")
+        )
+        failed = isinstance(event, Summary) and event.exit_status != ExitStatus.DONE
+        if self._quiet and not (wrong or failed):
+            return
+        line = line_of(event)
+        if line:
+            print(line, file=sys.stderr if wrong else sys.stdout, flush=True)
+
+
+class TerminalRenderer(_Base):
+    """A live line with files, bytes, rate and time left; below it what needs attention."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        super().__init__()
+        self._verbose = verbose
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> TerminalRenderer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop_bar()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the live line away while something is typed."""
+        self._stop_bar()
+        yield
+
+    def note(self, text: str) -> None:
+        """Print above the live line."""
+        self._print(f"ecogsafe: {text}")
+
+    def emit(self, event: Event) -> None:
+        """Show the event."""
+        self.seen.note(event)
+        if isinstance(event, Progress):
+            self._show(event)
+            return
+        if isinstance(event, Summary):
+            self._stop_bar()
+        if isinstance(event, Item) and event.status in ("done", "present") and not self._verbose:
+            if event.action in ("upload", "download", "verify"):
+                return
+        line = line_of(event)
+        if line:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def _show(self, progress: Progress) -> None:
+        if self._bar is None:
+            self._start_bar()
+        if self._bar is None:
+            return
+        files = f"{progress.files_done:,}" + (f"/{progress.files_total:,}" if progress.files_total is not None else "")
+        left = "" if progress.seconds_left is None else f"{count_time(progress.seconds_left)} left"
+        total = "" if progress.bytes_total is None else f" of {count_bytes(progress.bytes_total)}"
+        self._bar.update(
+            self._bar.task_ids[0],
+            completed=progress.bytes_done,
+            total=progress.bytes_total,
+            files=f"{files} files",
+            size=f"{count_bytes(progress.bytes_done)}{total}",
+            rate=f"{count_bytes(progress.bytes_per_s)}/s",
+            left=left,
+            now=progress.current,
+        )
+
+    def _start_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[files]}  {task.fields[size]}  {task.fields[rate]}  {task.fields[left]}"),
+            TextColumn("[dim]{task.fields[now]}"),
+        )
+        self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
+        self._bar.add_task("", total=None, files="", size="", rate="", left="", now="")
+        self._bar.start()
+
+    def _stop_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,180 @@
+"""What every command shares: where home is, how to ask for the password, how to show events, how to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from ecogsafe.core.errors import EcogsafeError, ExitStatus, InterruptedRunError, LabKeyError
+from ecogsafe.core.events import ErrorEvent, Event, Summary
+from ecogsafe.core.private import Secret
+from ecogsafe.service.home import Home
+from ecogsafe.service.running import Run, running
+from ecogsafe.ui.cli.failures import bug_event
+from ecogsafe.ui.cli.render import JsonRenderer, LineRenderer, Renderer, TerminalRenderer
+
+PASSWORD_FILE = "ECOGSAFE_PASSWORD_FILE"  # noqa: S105  the name of a variable
+CATALOG_URL = "ECOGSAFE_CATALOG"
+HOME = "ECOGSAFE_HOME"
+
+
+class Shell:
+    """The global options of one command line."""
+
+    def __init__(self, *, home: Path | None, as_json: bool, quiet: bool, verbose: bool, yes: bool) -> None:
+        self.as_json = as_json
+        self.yes = yes
+        self.stop = threading.Event()
+        self.renderer = self._renderer(as_json=as_json, quiet=quiet, verbose=verbose)
+        self._home_option = home
+
+    @staticmethod
+    def _renderer(*, as_json: bool, quiet: bool, verbose: bool) -> Renderer:
+        if as_json:
+            return JsonRenderer()
+        if sys.stderr.isatty() and not quiet:
+            return TerminalRenderer(verbose=verbose)
+        return LineRenderer(quiet=quiet)
+
+    @property
+    def home(self) -> Home:
+        """The home this command works with."""
+        named = self._home_option or (Path(os.environ[HOME]) if os.environ.get(HOME) else None)
+        if named is None:
+            from platformdirs import user_data_path
+
+            named = user_data_path("ecogsafe")
+        return Home(named, catalog_url=os.environ.get(CATALOG_URL) or None)
+
+    @property
+    def has_terminal(self) -> bool:
+        """True if somebody is there to be asked."""
+        return sys.stdin.isatty()
+
+    def confirm(self, question: str) -> None:
+        """Ask, unless ``--yes``.
+
+        Raises
+        ------
+        ConfirmationNeededError
+            Nobody is there to be asked, or the answer was no.
+        """
+        from ecogsafe.core.errors import ConfirmationNeededError
+
+        if self.yes:
+            return
+        if not self.has_terminal or not click.confirm(question, default=False, err=True):
+            raise ConfirmationNeededError("this command", "was not confirmed", next="answer yes, or give --yes")
+
+    def password(self) -> Secret:
+        """Return the lab password: from the file named by ECOGSAFE_PASSWORD_FILE, or typed.
+
+        Raises
+        ------
+        LabKeyError
+            Neither is possible.
+        """
+        named = os.environ.get(PASSWORD_FILE)
+        if named:
+            return read_password_file(Path(named))
+        if not self.has_terminal:
+            raise no_password()
+        with self.renderer.paused():
+            return Secret(click.prompt("Lab password", hide_input=True, err=True).encode())
+
+    def new_password(self) -> Secret:
+        """Return a new lab password, typed twice unless it comes from a file."""
+        named = os.environ.get(PASSWORD_FILE)
+        if named:
+            return read_password_file(Path(named))
+        if not self.has_terminal:
+            raise no_password()
+        typed = click.prompt("New lab password", hide_input=True, confirmation_prompt="Once more", err=True)
+        return Secret(typed.encode())
+
+    def carry_out(self, command: str, work: Callable[[Run], None]) -> int:
+        """Run ``work`` as a run of this home; show its events, its errors and its summary; return the status."""
+
+        def within(emit: Callable[[Event], None]) -> Summary:
+            with running(self.home, command, emit, stop=self.stop) as run:
+                work(run)
+                return run.summary()
+
+        return self.show(command, within)
+
+    def show(self, command: str, work: Callable[[Callable[[Event], None]], Summary]) -> int:
+        """Run ``work`` with a sink for its events and end with its summary, whatever happens."""
+        self._watch_signals()
+        with self.renderer:
+            try:
+                summary = work(self.renderer.emit)
+            except EcogsafeError as error:
+                summary = self._failed(command, ErrorEvent.of(error))
+            except KeyboardInterrupt:
+                summary = self._failed(command, ErrorEvent.of(_interrupted(command)))
+            except Exception as error:  # noqa: BLE001  the border: nothing may reach the user as a traceback
+                summary = self._failed(command, bug_event(error))
+            self.renderer.emit(summary)
+        return summary.exit_status
+
+    def _failed(self, command: str, event: ErrorEvent) -> Summary:
+        self.renderer.emit(event)
+        seen = self.renderer.seen
+        return Summary(
+            command=command, exit_status=event.exit_status, files=seen.files(), bytes=seen.bytes, seconds=seen.seconds()
+        )
+
+    def _watch_signals(self) -> None:
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            if self.stop.is_set():
+                os._exit(int(ExitStatus.INTERRUPTED))
+            self.stop.set()
+            self.renderer.note("stopping: the parts in flight are finished (once more to end at once)")
+
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, on_signal)
+
+
+def _interrupted(command: str) -> InterruptedRunError:
+    return InterruptedRunError(command, "was interrupted", next="run the same command again to continue")
+
+
+def no_password() -> LabKeyError:
+    """Return the refusal of a command that needs the password and cannot ask."""
+    return LabKeyError(
+        "the lab password",
+        "is needed, and there is no terminal to ask for it",
+        next=f"put it into a file only you can read and name that file in {PASSWORD_FILE}",
+    )
+
+
+def read_password_file(path: Path) -> Secret:
+    """Return the password in ``path`` (its first line); if others may read the file, say so.
+
+    Raises
+    ------
+    LabKeyError
+        It cannot be read or is empty.
+    """
+    try:
+        mode = path.stat().st_mode
+        data = path.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
+    except OSError as error:
+        raise LabKeyError(
+            f"the file named by {PASSWORD_FILE}",
+            f"cannot be read ({os.strerror(error.errno or 0)})",
+            next="check the path and its permissions",
+        ) from error
+    if stat.S_ISREG(mode) and mode & 0o077:
+        click.echo(f"warning: other people may read the file named by {PASSWORD_FILE}: chmod 600 it", err=True)
+    if not data:
+        raise LabKeyError(f"the file named by {PASSWORD_FILE}", "is empty", next="write the lab password into it")
+    return Secret(data)

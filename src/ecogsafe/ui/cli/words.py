@@ -1,0 +1,77 @@
+"""Events as lines a person reads."""
+
+from __future__ import annotations
+
+from ecogsafe.core.events import ErrorEvent, Event, Finding, Item, Progress, Summary
+
+_MARKS = {
+    "done": "ok  ",
+    "present": "same",
+    "skipped": "skip",
+    "failed": "FAIL",
+    "left_behind": "left",
+    "conflict": "CLASH",
+    "planned": "plan",
+    "note": "note",
+}
+
+
+def count_bytes(count: float) -> str:
+    """Return bytes in decimal units: ``1.5 GB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} TB"
+
+
+def count_time(seconds: float) -> str:
+    """Return a duration: ``45 s``, ``12 min``, ``3 h 20 min``."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def line_of(event: Event) -> str:
+    """Return one event as text; a failure takes several lines."""
+    if isinstance(event, Item):
+        return _item(event)
+    if isinstance(event, Progress):
+        return _progress(event)
+    if isinstance(event, Finding):
+        state = "accepted" if event.accepted else "FOUND"
+        return f"{state}  {event.path} at byte {event.offset:,}: {event.kind} {event.masked} ({event.encoding})  [{event.id}]"
+    if isinstance(event, ErrorEvent):
+        lines = [f"error[{event.code}]: {event.message}.", f"  safe: {event.safe}."]
+        if event.next:
+            lines.append(f"  next: {event.next}")
+        return "\n".join(lines)
+    return _summary(event)
+
+
+def _item(item: Item) -> str:
+    what = item.path or item.key or item.subject or ""
+    size = f"  {count_bytes(item.bytes)}" if item.bytes is not None else ""
+    message = f"  {item.message}" if item.message else ""
+    if item.status == "note":
+        return f"{what}{size}{message}".strip() if what else item.message
+    return f"{_MARKS.get(item.status, item.status)}  {item.action:8} {what}{size}{message}".rstrip()
+
+
+def _progress(progress: Progress) -> str:
+    files = f"{progress.files_done:,}" + (f" of {progress.files_total:,}" if progress.files_total is not None else "")
+    total = f" of {count_bytes(progress.bytes_total)}" if progress.bytes_total is not None else ""
+    left = f", {count_time(progress.seconds_left)} left" if progress.seconds_left is not None else ""
+    return f"...   {files} files, {count_bytes(progress.bytes_done)}{total}, {count_bytes(progress.bytes_per_s)}/s{left}"
+
+
+def _summary(summary: Summary) -> str:
+    counts = {name: n for name, n in {**summary.files, **summary.counts}.items() if n}
+    told = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items())
+    head = f"{summary.command}: {summary.message}" if summary.message else summary.command
+    parts = [head, told, count_bytes(summary.bytes) if summary.bytes else "", f"{summary.seconds:.1f} s"]
+    status = "" if summary.exit_status == 0 else f"  [exit status {summary.exit_status}]"
+    return "; ".join(part for part in parts if part) + status
