@@ -45,7 +45,7 @@ def connected(catalog: Catalog, url: str, *, name: str | None = None, sse: str |
         with catalog.read() as tx:
             known = catalog_stores.store_by_url(tx, store.url)
         found = read_store_id(store)
-        if known is not None and found != known.store_id:
+        if known is not None and (found is None or found.store_id != known.store_id):
             raise WrongStoreError(
                 store.url,
                 "carries no store id, or another one than this lab wrote there"
@@ -54,7 +54,7 @@ def connected(catalog: Catalog, url: str, *, name: str | None = None, sse: str |
                 safe="Nothing was written to it",
                 next="is the disk mounted? Check it, then run the same command again",
             )
-        store_id = found or create_store_id(store)
+        store_id = (found or create_store_id(store)).store_id
         with catalog.write() as tx:
             catalog_stores.remember_store(tx, store_id, store.url, _kind(url))
         yield Connection(store, store_id)

@@ -14,8 +14,8 @@ from ecogsafe.core.config import Settings, load_settings
 from ecogsafe.core.durable import write_atomically
 from ecogsafe.core.errors import LabKeyError, NotInitialisedError, RecipientsChangedError, UsageError
 from ecogsafe.core.private import Secret
-from ecogsafe.crypt.age_recipients import Identity, Recipient
-from ecogsafe.crypt.keys import parse_recipients
+from ecogsafe.crypt.age_recipients import X25519Identity
+from ecogsafe.crypt.keys import PublicKey, parse_recipients
 from ecogsafe.crypt.lab_key import open_lab_key
 
 #: asks a person, or a file named by the environment; the user interface supplies it
@@ -104,7 +104,7 @@ class Home:
                 next="ecogsafe init --recover your recovery sheet",
             ) from error
 
-    def recipients(self, catalog: Catalog) -> Sequence[Recipient]:
+    def recipients(self, catalog: Catalog) -> Sequence[PublicKey]:
         """Return to whom everything is sealed, after comparing the file with what the catalogue knows.
 
         Raises
@@ -124,7 +124,7 @@ class Home:
             )
         return parse_recipients(lines.decode("utf-8"))
 
-    def identity(self, password: PasswordSource, recipients: Sequence[Recipient]) -> Identity:
+    def identity(self, password: PasswordSource, recipients: Sequence[PublicKey]) -> X25519Identity:
         """Return the lab key, opened, and proven to be among ``recipients``.
 
         Raises

@@ -14,10 +14,14 @@ from ecogsafe.ui.cli.store_option import store_url
 @click.command("download")
 @click.option("-b", "bucket", metavar="BUCKET", help="Short for --from s3://BUCKET.")
 @click.option("--from", "url", metavar="URL", help="s3://bucket[/prefix] or file:///path.")
-@click.option("-d", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where to; must exist.")
+@click.option(
+    "-d", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where to; must exist."
+)
 @click.option("-s", "subjects", multiple=True, metavar="CODE", help="Only these subjects.")
 @click.option("-f", "globs", multiple=True, metavar="GLOB", help="Only these paths.")
-@click.option("--missing-in", type=click.Path(path_type=Path), metavar="DIR", help="Only what does not stand below this folder.")
+@click.option(
+    "--missing-in", type=click.Path(path_type=Path), metavar="DIR", help="Only what does not stand below this folder."
+)
 @click.option("--no-decrypt", is_flag=True, help="Keep sealed objects sealed (.age).")
 @click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files received at once.")
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched.")

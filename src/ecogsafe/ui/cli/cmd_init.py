@@ -41,12 +41,17 @@ def _initialise(shell: Shell, recovery_file: Path | None, emit: EventSink) -> Su
         )
     made = initialise(home, shell.new_password(), recovery_file=recovery_file, time_zone=_ask_zone(shell))
     if made.recovery_text is not None:
-        click.echo("\nThe recovery key, shown this once. Write it down or print it; keep it away from this computer:\n", err=True)
+        click.echo(
+            "\nThe recovery key, shown this once. Write it down or print it; keep it away from this computer:\n",
+            err=True,
+        )
         click.echo(made.recovery_text, err=True)
         click.confirm("Is it written down?", abort=True, err=True)
     else:
         emit(Item(action="init", status="done", message="recovery key written; keep that file away from this computer"))
-    emit(Item(action="init", status="done", path=made.sheet.name, message="recovery sheet in the home folder: print it"))
+    emit(
+        Item(action="init", status="done", path=made.sheet.name, message="recovery sheet in the home folder: print it")
+    )
     emit(Item(action="init", status="note", message="Next: look through config.toml, then ecogsafe deid plan EXPORT"))
     return Summary(command="init", exit_status=0, files={}, bytes=0, seconds=0.0, message="the home is ready")
 

@@ -45,7 +45,9 @@ def _status(shell: Shell, code: str | None, emit: EventSink, *, watch: bool, che
     files = {"done": sum(s.files for s in report.states)}
     if not shell.as_json:
         emit(Item(action="status", status="note", message=("not safe yet: " if report.unsafe else "safe: ") + message))
-    return Summary(command="status", exit_status=int(ended), files=files, bytes=0, seconds=0.0, counts=counts, message=message)
+    return Summary(
+        command="status", exit_status=int(ended), files=files, bytes=0, seconds=0.0, counts=counts, message=message
+    )
 
 
 def lines_of(report: StatusReport) -> list[str]:

@@ -12,10 +12,23 @@ from ecogsafe.ui.cli.store_option import store_url
 
 
 @click.command("upload")
-@click.option("-d", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="OUT, OUT/video, OUT/edf or one subject's folder.")
+@click.option(
+    "-d",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="OUT, OUT/video, OUT/edf or one subject's folder.",
+)
 @click.option("-b", "bucket", metavar="BUCKET", help="Short for --to s3://BUCKET.")
 @click.option("--to", "url", metavar="URL", help="s3://bucket[/prefix] or file:///path.")
-@click.option("-t", "data_type", type=click.Choice(["v", "e"]), required=True, help="v: video, Natus files, text (sealed); e: EDF and BDF.")
+@click.option(
+    "-t",
+    "data_type",
+    type=click.Choice(["v", "e"]),
+    required=True,
+    help="v: video, Natus files, text (sealed); e: EDF and BDF.",
+)
 @click.option("--encrypt", is_flag=True, help="Seal EDF and BDF too.")
 @click.option("--plain", is_flag=True, help="Leave them unencrypted (video only into a folder).")
 @click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files read at once.")

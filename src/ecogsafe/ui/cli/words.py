@@ -65,7 +65,9 @@ def _progress(progress: Progress) -> str:
     files = f"{progress.files_done:,}" + (f" of {progress.files_total:,}" if progress.files_total is not None else "")
     total = f" of {count_bytes(progress.bytes_total)}" if progress.bytes_total is not None else ""
     left = f", {count_time(progress.seconds_left)} left" if progress.seconds_left is not None else ""
-    return f"...   {files} files, {count_bytes(progress.bytes_done)}{total}, {count_bytes(progress.bytes_per_s)}/s{left}"
+    return (
+        f"...   {files} files, {count_bytes(progress.bytes_done)}{total}, {count_bytes(progress.bytes_per_s)}/s{left}"
+    )
 
 
 def _summary(summary: Summary) -> str:

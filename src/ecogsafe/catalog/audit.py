@@ -1,0 +1,133 @@
+"""Who did what: append-only rows, each holding the hash of the one before it in its run.
+
+The first row of a run holds the hash of the newest row of the catalogue, so the runs hang together.
+``hash`` is the SHA-256 of the JSON list of all other columns, in the order of `AuditRow`, without spaces,
+ASCII only. ``seq`` runs from 1 without holes; the newest one is also kept in the table ``meta``. Order is
+by ``seq``, never by clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import astuple, dataclass, replace
+
+from sqlalchemy import insert, select
+
+from ecogsafe.catalog import meta
+from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.rows import columns_of, values_of
+from ecogsafe.catalog.schema import audit
+from ecogsafe.core.clock import utc_stamp
+
+#: what the very first row holds
+BEGINNING = "0" * 64
+_HEAD = "audit_head"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One act; nothing in it is private."""
+
+    seq: int
+    run_id: str
+    prev_hash: str
+    hash: str
+    at: str
+    #: the account on this machine
+    who: str
+    host: str
+    #: of ecogsafe
+    version: str
+    #: "deid apply", "upload", "accept", …
+    act: str
+    subject: str | None
+    #: a path below OUT, a key, a journal, a finding
+    object: str | None
+    digest: str | None
+    #: store id
+    store: str | None
+    result: str
+
+
+_COLUMNS = columns_of(AuditRow, audit)
+
+
+def hash_of(row: AuditRow) -> str:
+    """Return the hash that ``row`` should hold."""
+    seq, run_id, prev_hash, _, *rest = astuple(row)
+    text = json.dumps([seq, run_id, prev_hash, *rest], separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def append(
+    tx: Transaction,
+    *,
+    run_id: str,
+    who: str,
+    host: str,
+    version: str,
+    act: str,
+    subject: str | None = None,
+    object: str | None = None,
+    digest: str | None = None,
+    store: str | None = None,
+    result: str = "done",
+) -> AuditRow:
+    """Add an act to the record, in the caller's transaction, and return its row."""
+    newest = tx.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+    of_run = select(audit.c.hash).where(audit.c.run_id == run_id).order_by(audit.c.seq.desc()).limit(1)
+    before = tx.execute(of_run).scalar() or (newest.hash if newest else BEGINNING)
+    seq = (newest.seq if newest else 0) + 1
+    row = AuditRow(
+        seq, run_id, before, "", utc_stamp(), who, host, version, act, subject, object, digest, store, result
+    )
+    row = replace(row, hash=hash_of(row))
+    tx.execute(insert(audit).values(values_of(row)))
+    meta.set(tx, _HEAD, f"{row.seq} {row.hash}")
+    return row
+
+
+def check(tx: Transaction, *, anchor: str | None = None) -> list[str]:
+    """Return what is wrong with the record, one line each; nothing where it is whole.
+
+    Parameters
+    ----------
+    anchor
+        A hash that an older copy of the record ends with; it must still be in this one.
+    """
+    problems = []
+    expected_seq = 1
+    newest = BEGINNING
+    last_of_run: dict[str, str] = {}
+    anchored = anchor is None
+    in_order = select(*_COLUMNS).order_by(audit.c.seq).execution_options(yield_per=1000)
+    for found in tx.execute(in_order):
+        row = AuditRow(*found)
+        if row.seq != expected_seq:
+            problems.append(f"audit rows {expected_seq} to {row.seq - 1} are missing")
+        if hash_of(row) != row.hash:
+            problems.append(f"audit row {row.seq} was changed")
+        if row.prev_hash != last_of_run.get(row.run_id, newest):
+            problems.append(f"audit row {row.seq} does not follow the row before it")
+        anchored = anchored or row.hash == anchor
+        last_of_run[row.run_id] = newest = row.hash
+        expected_seq = row.seq + 1
+    head = meta.get(tx, _HEAD) or f"0 {BEGINNING}"
+    if head != f"{expected_seq - 1} {newest}":
+        problems.append(f"the record ends at audit row {expected_seq - 1}, the catalogue says {head.split()[0]}")
+    if not anchored:
+        problems.append("the record does not hold the row that an older copy ends with")
+    return problems
+
+
+def recent(
+    tx: Transaction, limit: int = 100, *, object: str | None = None, run_id: str | None = None
+) -> list[AuditRow]:
+    """Return the newest acts, the newest first, of one object or run where given."""
+    query = select(*_COLUMNS).order_by(audit.c.seq.desc()).limit(limit)
+    if object is not None:
+        query = query.where(audit.c.object == object)
+    if run_id is not None:
+        query = query.where(audit.c.run_id == run_id)
+    return [AuditRow(*row) for row in tx.execute(query)]

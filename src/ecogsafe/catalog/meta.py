@@ -1,0 +1,20 @@
+"""Named texts of the catalogue itself: its id, the digest of recipients.txt, the last check."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, select, update
+
+from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.schema import meta
+
+
+def get(tx: Transaction, name: str) -> str | None:
+    """Return the text kept under ``name``; None where there is none."""
+    return tx.execute(select(meta.c.value).where(meta.c.name == name)).scalar()
+
+
+def set(tx: Transaction, name: str, value: str) -> None:
+    """Keep ``value`` under ``name``, in place of what was there."""
+    changed = tx.execute(update(meta).where(meta.c.name == name).values(value=value)).rowcount
+    if not changed:
+        tx.execute(insert(meta).values(name=name, value=value))

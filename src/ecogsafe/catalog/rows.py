@@ -1,0 +1,29 @@
+"""Between rows of the database and frozen dataclasses whose fields are named as the columns."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Column, Connection, Table, insert
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def columns_of(kind: type[DataclassInstance], table: Table) -> list[Column[Any]]:
+    """Return the columns of ``table`` in the order of the fields of ``kind``, so that ``kind(*row)`` fits."""
+    return [table.c[f.name] for f in fields(kind)]
+
+
+def values_of(row: DataclassInstance) -> dict[str, Any]:
+    """Return the column values of ``row``, not copied."""
+    return {f.name: getattr(row, f.name) for f in fields(row)}
+
+
+def insert_numbered(tx: Connection, table: Table, values: dict[str, Any]) -> int:
+    """Add a row and return the number the database gave it."""
+    key = tx.execute(insert(table).values(values)).inserted_primary_key
+    if key is None:
+        raise TypeError(f"{table.name} does not number its rows")
+    return int(key[0])

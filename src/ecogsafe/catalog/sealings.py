@@ -1,0 +1,150 @@
+"""Sealings and their parts: durable before ciphertext leaves, so that no nonce serves two plaintexts.
+
+A part that has a row may have left; it is sealed again under the same key only if its plaintext still has
+the recorded digest. A part without a row has never left (DESIGN 5.8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import delete, insert, select, update
+
+from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.rows import columns_of, values_of
+from ecogsafe.catalog.schema import parts, sealings
+from ecogsafe.core.errors import EcogsafeError, SourceChangedError
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStat:
+    """What the file was when its sealing began."""
+
+    #: bytes
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealingRow:
+    """One making of an object from a file; every destination of a run gets the same."""
+
+    id: str
+    file_id: int
+    source: SourceStat
+    #: false: the object is the plain file, the columns of age are empty
+    sealed: bool
+    #: the age header
+    header: bytes
+    payload_nonce: bytes
+    #: the file key, wrapped by resume.key; None once it was erased
+    wrapped_key: bytes | None
+    #: bytes of the object
+    part_size: int
+    object_size: int
+    created_at: str
+    state: Literal["open", "done", "abandoned"] = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class PartRow:
+    """One part that may have left; numbers begin at 1."""
+
+    sealing_id: str
+    number: int
+    #: of every age chunk of plaintext that the part touches
+    plain_sha256: bytes
+    #: bytes of the object
+    length: int
+    #: CRC64NVME of those bytes, unsigned
+    crc64: int
+
+
+_STAT = columns_of(SourceStat, sealings)
+_COLUMNS = [
+    *(sealings.c[name] for name in ("id", "file_id", "sealed", "header", "payload_nonce", "wrapped_key")),
+    *(sealings.c[name] for name in ("part_size", "object_size", "created_at", "state")),
+]
+_PART = columns_of(PartRow, parts)
+
+
+def _sealing_of(row: Any) -> SealingRow:
+    identity, file_id, *rest = row[: len(_COLUMNS)]
+    return SealingRow(identity, file_id, SourceStat(*row[len(_COLUMNS) :]), *rest)
+
+
+def add_sealing(tx: Transaction, row: SealingRow) -> None:
+    """Keep a new sealing; durable before its first part is added."""
+    values = values_of(row)
+    values |= values_of(values.pop("source"))
+    tx.execute(insert(sealings).values(values))
+
+
+def sealing(tx: Transaction, sealing_id: str) -> SealingRow | None:
+    """Return the sealing ``sealing_id``."""
+    row = tx.execute(select(*_COLUMNS, *_STAT).where(sealings.c.id == sealing_id)).first()
+    return None if row is None else _sealing_of(row)
+
+
+def open_sealings(tx: Transaction, file_id: int | None = None) -> list[SealingRow]:
+    """Return the sealings that may be resumed, of one file or of all, oldest first."""
+    query = select(*_COLUMNS, *_STAT).where(sealings.c.state == "open").order_by(sealings.c.created_at, sealings.c.id)
+    if file_id is not None:
+        query = query.where(sealings.c.file_id == file_id)
+    return [_sealing_of(row) for row in tx.execute(query)]
+
+
+def add_part(tx: Transaction, row: PartRow) -> None:
+    """Keep the row of a part; to be committed before its first byte leaves.
+
+    The same row again changes nothing.
+
+    Raises
+    ------
+    SourceChangedError
+        Another row of this part was kept before: its bytes must never be sealed under this key.
+    EcogsafeError
+        The sealing is not open.
+    """
+    state = tx.execute(select(sealings.c.state).where(sealings.c.id == row.sealing_id)).scalar()
+    if state != "open":
+        raise EcogsafeError("sealing", "a part was added to a sealing that is not open", safe="Nothing was sent")
+    known = tx.execute(select(*_PART).where(parts.c.sealing_id == row.sealing_id, parts.c.number == row.number)).first()
+    if known is None:
+        tx.execute(insert(parts).values(values_of(row)))
+    elif PartRow(*known) != row:
+        raise SourceChangedError(
+            f"part {row.number}",
+            "its bytes are not those that were sealed under this key before",
+            safe="Nothing was sealed twice",
+            next="run again; the file starts over under a new key",
+        )
+
+
+def parts_of(tx: Transaction, sealing_id: str) -> dict[int, PartRow]:
+    """Return the parts of an open sealing by number; none once it is finished or abandoned."""
+    query = select(*_PART).where(parts.c.sealing_id == sealing_id).order_by(parts.c.number)
+    return {row.number: PartRow(*row) for row in tx.execute(query)}
+
+
+def finish_sealing(tx: Transaction, sealing_id: str) -> None:
+    """Note that every destination is served; erases the wrapped key and the parts."""
+    _end(tx, sealing_id, "done")
+
+
+def abandon_sealing(tx: Transaction, sealing_id: str) -> None:
+    """Note that this key is never used again; erases the wrapped key and the parts."""
+    _end(tx, sealing_id, "abandoned")
+
+
+def _end(tx: Transaction, sealing_id: str, state: str) -> None:
+    tx.execute(delete(parts).where(parts.c.sealing_id == sealing_id))
+    tx.execute(
+        update(sealings)
+        .where(sealings.c.id == sealing_id, sealings.c.state == "open")
+        .values(state=state, wrapped_key=None)
+    )

@@ -1,0 +1,196 @@
+"""Uploads in parts, their acknowledgements, and intents: what tells an object of ours from another's.
+
+Every row is keyed by the random token that the object carries as its ``ecogsafe-upload`` metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sqlalchemy import delete, func, insert, select, update
+
+from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.rows import columns_of, values_of
+from ecogsafe.catalog.schema import acks as acks_table
+from ecogsafe.catalog.schema import intents, leases, uploads
+from ecogsafe.core.errors import EcogsafeError, LockedError
+
+IntentState = Literal["open", "done", "different", "void"]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRow:
+    """One multipart upload to one store."""
+
+    token: str
+    sealing_id: str
+    store_id: str
+    key: str
+    #: the store's own name for it; None until the store answered
+    upload_id: str | None
+    state: Literal["open", "done", "aborted"]
+    #: who works on it, and the fence of that owner's lease ``upload:<token>``
+    owner: str
+    fence: int
+    created_at: str
+    storage_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRow:
+    """What we are about to make exist under a key; durable before any PUT or Complete."""
+
+    token: str
+    store_id: str
+    key: str
+    #: of the object, bytes
+    size: int
+    #: full-object CRC64NVME, unsigned
+    crc64: int
+    file_id: int
+    #: of the plain file
+    sha256: str
+    sealed: bool
+    created_at: str
+    state: IntentState = "open"
+
+
+_UPLOAD = columns_of(UploadRow, uploads)
+_INTENT = columns_of(IntentRow, intents)
+
+
+def add_upload(tx: Transaction, row: UploadRow) -> None:
+    """Keep a new upload; durable before the store is asked to begin it."""
+    tx.execute(insert(uploads).values(values_of(row)))
+
+
+def upload(tx: Transaction, token: str) -> UploadRow | None:
+    """Return the upload ``token``."""
+    row = tx.execute(select(*_UPLOAD).where(uploads.c.token == token)).first()
+    return None if row is None else UploadRow(*row)
+
+
+def set_upload_id(tx: Transaction, token: str, upload_id: str) -> None:
+    """Keep the store's name of the upload."""
+    tx.execute(update(uploads).where(uploads.c.token == token).values(upload_id=upload_id))
+
+
+def take_over(tx: Transaction, token: str, *, owner: str, fence: int) -> None:
+    """Make ``owner``, who holds the lease ``upload:<token>`` with ``fence``, the one who may go on.
+
+    Raises
+    ------
+    LockedError
+        A newer owner has taken it.
+    """
+    _check_fence(tx, token, fence)
+    tx.execute(update(uploads).where(uploads.c.token == token).values(owner=owner, fence=fence))
+
+
+def open_uploads(
+    tx: Transaction, store_id: str | None = None, key: str | None = None, *, sealing_id: str | None = None
+) -> list[UploadRow]:
+    """Return the uploads neither done nor aborted, oldest first."""
+    query = select(*_UPLOAD).where(uploads.c.state == "open").order_by(uploads.c.created_at, uploads.c.token)
+    if store_id is not None:
+        query = query.where(uploads.c.store_id == store_id)
+    if key is not None:
+        query = query.where(uploads.c.key == key)
+    if sealing_id is not None:
+        query = query.where(uploads.c.sealing_id == sealing_id)
+    return [UploadRow(*row) for row in tx.execute(query)]
+
+
+def _check_fence(tx: Transaction, token: str, fence: int) -> None:
+    newest = max(
+        tx.execute(select(uploads.c.fence).where(uploads.c.token == token)).scalar_one(),
+        tx.execute(select(func.max(leases.c.fence)).where(leases.c.name == f"upload:{token}")).scalar() or 0,
+    )
+    if fence < newest:
+        raise LockedError("upload", "another run has taken it over", safe="It goes on there")
+
+
+def add_ack(tx: Transaction, token: str, number: int, etag: str, fence: int) -> None:
+    """Note that the store has part ``number``; a part sent again replaces its ETag.
+
+    Raises
+    ------
+    LockedError
+        ``fence`` is older than the upload's owner: another run has taken it over.
+    EcogsafeError
+        The upload is not open.
+    """
+    row = upload(tx, token)
+    if row is None or row.state != "open":
+        raise EcogsafeError("upload", "a part was acknowledged of an upload that is not open")
+    _check_fence(tx, token, fence)
+    here = (acks_table.c.token == token, acks_table.c.number == number)
+    if not tx.execute(update(acks_table).where(*here).values(etag=etag)).rowcount:
+        tx.execute(insert(acks_table).values(token=token, number=number, etag=etag))
+
+
+def acks(tx: Transaction, token: str) -> dict[int, str]:
+    """Return the ETag of each acknowledged part by number; none once the upload is done or aborted."""
+    query = select(acks_table.c.number, acks_table.c.etag).where(acks_table.c.token == token)
+    return {row.number: row.etag for row in tx.execute(query.order_by(acks_table.c.number))}
+
+
+def finish_upload(tx: Transaction, token: str) -> None:
+    """Note that the object stands; a second time changes nothing."""
+    _end(tx, token, "done")
+
+
+def abort_upload(tx: Transaction, token: str) -> None:
+    """Note that the upload is given up; a second time changes nothing."""
+    _end(tx, token, "aborted")
+
+
+def _end(tx: Transaction, token: str, state: str) -> None:
+    tx.execute(delete(acks_table).where(acks_table.c.token == token))
+    tx.execute(update(uploads).where(uploads.c.token == token, uploads.c.state == "open").values(state=state))
+
+
+def add_intents(tx: Transaction, rows: Iterable[IntentRow]) -> None:
+    """Keep what is about to be made; one commit serves a batch. The same intent again changes nothing.
+
+    Raises
+    ------
+    EcogsafeError
+        A token was used for another object.
+    """
+    batch = {row.token: row for row in rows}
+    tokens = list(batch)
+    for start in range(0, len(tokens), 500):
+        known = select(*_INTENT).where(intents.c.token.in_(tokens[start : start + 500]))
+        for found in tx.execute(known):
+            old = IntentRow(*found)
+            new = batch.pop(old.token)
+            if replace(new, created_at=old.created_at, state=old.state) != old:
+                raise EcogsafeError("upload", "its token was used for another object")
+    if batch:
+        tx.execute(insert(intents), [values_of(row) for row in batch.values()])
+
+
+def intents_for(tx: Transaction, store_id: str, key: str) -> list[IntentRow]:
+    """Return every intent of ours for ``key``, oldest first; a void one is left out."""
+    query = (
+        select(*_INTENT)
+        .where(intents.c.store_id == store_id, intents.c.key == key, intents.c.state != "void")
+        .order_by(intents.c.created_at, intents.c.token)
+    )
+    return [IntentRow(*row) for row in tx.execute(query)]
+
+
+def open_intents(tx: Transaction, store_id: str | None = None) -> list[IntentRow]:
+    """Return the intents whose outcome is not known, oldest first."""
+    query = select(*_INTENT).where(intents.c.state == "open").order_by(intents.c.created_at, intents.c.token)
+    if store_id is not None:
+        query = query.where(intents.c.store_id == store_id)
+    return [IntentRow(*row) for row in tx.execute(query)]
+
+
+def settle_intent(tx: Transaction, token: str, state: IntentState) -> None:
+    """Note what became of the intent."""
+    tx.execute(update(intents).where(intents.c.token == token).values(state=state))

@@ -1,0 +1,131 @@
+"""What a person should look at in a plan: ties, gaps, overlaps, missing kinds, holes, empty clips. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+from ecogsafe.deid.layout import index_of
+from ecogsafe.deid.pairing import Slot, first_moment, is_repeated_hour, last_moment, whole_hours_off
+from ecogsafe.deid.planned import Confidence, Part, PlanNote
+from ecogsafe.deid.segments import Arrangement
+from ecogsafe.formats.found import StudyFolder
+from ecogsafe.formats.kinds import CLIP_KINDS, Kind
+
+#: Shorter gaps are the stop and start of a recorder.
+GAP_S = 60.0
+OVERLAP_S = 1.0
+#: ``.epo`` and ``.vt2`` may be absent (FORMATS 1).
+_EXPECTED = (Kind.EEG, Kind.ENT, Kind.ERD, Kind.ETC, Kind.SNC, Kind.STC, Kind.VTC)
+_SHOWN_HOLES = 8
+
+
+def notes_on(arrangement: Arrangement, zone: ZoneInfo | None) -> Iterator[PlanNote]:
+    """Yield what is worth a look in ``arrangement``, in the order of the segments."""
+    yield from _times(arrangement.slots, zone)
+    for slot in arrangement.slots:
+        if slot.items:
+            yield from _pairs(slot)
+            yield from _parts(slot, zone)
+            yield from _study(slot)
+    yield from _zone(arrangement.slots, zone)
+
+
+def _times(slots: Sequence[Slot], zone: ZoneInfo | None) -> Iterator[PlanNote]:
+    timed = [(first_moment(s, zone), last_moment(s, zone), s) for s in slots if first_moment(s, zone)]
+    for (start, end, slot), (following, _, other) in pairwise(timed):
+        if start is None or following is None or not (slot.items or other.items):
+            continue
+        numbers = (slot.number or 0, other.number or 0)
+        if start == following:
+            yield PlanNote(
+                topic="tie", text=f"segments {numbers[0]} and {numbers[1]} start together", segments=numbers
+            )
+        if end is None:
+            continue
+        seconds = (following - end).total_seconds()
+        if seconds > GAP_S:
+            text = f"{seconds:.0f} s between segments {numbers[0]} and {numbers[1]}"
+            yield PlanNote(topic="gap", text=text, segments=numbers)
+        elif seconds < -OVERLAP_S:
+            text = f"segments {numbers[0]} and {numbers[1]} overlap by {-seconds:.0f} s"
+            yield PlanNote(topic="overlap", text=text, segments=numbers)
+
+
+def _pairs(slot: Slot) -> Iterator[PlanNote]:
+    number = slot.number or 0
+    for pair in slot.pairs:
+        if pair.tied:
+            text = f"segment {number}: the {pair.second} fits another segment equally well"
+            yield PlanNote(topic="tie", text=text, segments=(number,))
+        elif pair.confidence is Confidence.LOW:
+            text = f"segment {number}: {pair.first} and {pair.second} pair on weak evidence ({pair.evidence})"
+            yield PlanNote(topic="weak-pair", text=text, segments=(number,))
+
+
+def _parts(slot: Slot, zone: ZoneInfo | None) -> Iterator[PlanNote]:
+    number = slot.number or 0
+    for part, word in ((Part.RECORDING, "EDF or BDF"), (Part.STUDY, "Natus study")):
+        if part not in slot.filled:
+            yield PlanNote(topic="missing-kind", text=f"segment {number} has no {word}", segments=(number,))
+    record = slot.records.get(Part.RECORDING)
+    if record and is_repeated_hour(record.start, zone) and Part.STUDY not in slot.filled:
+        text = f"segment {number} starts in the hour that the clock change repeats; the earlier one is taken"
+        yield PlanNote(topic="clock-change", text=text, segments=(number,))
+
+
+def _study(slot: Slot) -> Iterator[PlanNote]:
+    number = slot.number or 0
+    rest = slot.existing is not None and Part.STUDY in slot.existing.published
+    for item in slot.items.get(Part.STUDY, []):
+        study = item.source
+        if not isinstance(study, StudyFolder):
+            continue
+        present = {f.kind for f in study.files}
+        missing = [kind.value for kind in _EXPECTED if kind not in present]
+        if missing and not rest:
+            text = f"the study of segment {number} lacks .{' .'.join(missing)}"
+            yield PlanNote(topic="missing-kind", text=text, segments=(number,))
+        empty = sum(1 for f in (*study.files, *study.decimated) if f.kind in CLIP_KINDS and f.size == 0)
+        if empty:
+            text = f"{empty} clip{'s' if empty > 1 else ''} of segment {number} without a single byte"
+            yield PlanNote(topic="zero-length", text=text, segments=(number,))
+        if not rest:
+            yield from _holes(study, number)
+
+
+def _holes(study: StudyFolder, number: int) -> Iterator[PlanNote]:
+    """Clips count from 0000; a data segment without a number is the first, the next is 001 (FORMATS 1)."""
+    seen: dict[str, set[int]] = defaultdict(set)
+    for file in study.files:
+        if file.kind in CLIP_KINDS or file.kind in (Kind.ERD, Kind.ETC):
+            word = "clip" if file.kind in CLIP_KINDS else f".{file.kind}"
+            seen[word].add(int(index_of(file.path.name, study.stem) or 0))
+    for word, indices in sorted(seen.items()):
+        holes = sorted(set(range(max(indices))) - indices)
+        if holes:
+            shown = " ".join(f"{i:04d}" for i in holes[:_SHOWN_HOLES])
+            more = f" and {len(holes) - _SHOWN_HOLES} more" if len(holes) > _SHOWN_HOLES else ""
+            text = f"segment {number}: {word} numbers {shown}{more} are missing"
+            yield PlanNote(topic="hole", text=text, segments=(number,))
+
+
+def _zone(slots: Sequence[Slot], zone: ZoneInfo | None) -> Iterator[PlanNote]:
+    """Say so when a lone recording and a lone study differ by whole hours: the zone is probably wrong."""
+    lone_recordings = [s for s in slots if Part.RECORDING in s.items and Part.STUDY not in s.filled]
+    lone_studies = [s for s in slots if Part.STUDY in s.items and Part.RECORDING not in s.filled]
+    for slot in lone_recordings:
+        start = slot.records[Part.RECORDING].start
+        for other in lone_studies:
+            moment = other.records[Part.STUDY].start
+            hours = whole_hours_off(start, moment, zone) if start and moment else 0
+            if hours:
+                numbers = (slot.number or 0, other.number or 0)
+                way = "earlier" if hours > 0 else "later"
+                text = (
+                    f"segments {numbers[0]} and {numbers[1]} would be one if the study's clock were "
+                    f"{abs(hours)} h {way}; is time_zone right?"
+                )
+                yield PlanNote(topic="zone-suspect", text=text, segments=numbers)

@@ -1,0 +1,160 @@
+"""Text outputs of ReadVTC and Snc2Txt: read their rows, and patch the names in them (FORMATS 3).
+
+Rows are known by their form, not by counting preamble lines, whose number is only hearsay. Everything
+that is no row is preamble and default-denied.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO
+
+from ecogsafe.core.errors import MalformedFileError
+from ecogsafe.formats.kinds import Kind, kind_of_text
+from ecogsafe.formats.natus import read_whole
+from ecogsafe.formats.natus_times import ClipTimes, SyncPoint, filetime_to_utc
+from ecogsafe.formats.regions import Patch, Region, blot, difference
+from ecogsafe.formats.request import CleaningRequest
+from ecogsafe.formats.text_rows import TextView, parse_clip_row, parse_sync_row
+
+#: Words of the tools themselves; every other word of a preamble becomes ``x``.
+_KEPT_WORD = re.compile(
+    "readvtc|snc2txt|vtc|snc|txt|avi|version|files?|names?|number|of|count|the|in|from|to|path|folder|input|output|"
+    "videos?|clips?|study|segments?|records?|samples?|stamps?|start|end|begin|first|last|times?|date|utc|local|"
+    "filetime|index|total|duration|rate|hz|ms|s|x+",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[0-9A-Za-z\x80-\uffff]+")
+#: A number, a date or a time of day, as the middle columns of Snc2Txt may hold.
+_MEASURE = re.compile(r"\s*(?:[+-]?[0-9]+(?:\.[0-9]+)?|[0-9/.:\- ]*[0-9]{1,2}:[0-9]{2}[0-9:.]*(?: ?[AP]M)?)\s*", re.I)
+_PATH_ENDS = ("\\", "/", "\t", '"', "'", "|", ">")
+
+
+def read_vtc_text(file: BinaryIO) -> tuple[ClipTimes, ...]:
+    """Return the clips of a ReadVTC output; its day-first times are UTC. Names are private.
+
+    Raises
+    ------
+    MalformedFileError
+        No row, or a row whose date is none.
+    """
+    clips = []
+    for line in TextView.of(read_whole(file)).text.split("\n"):
+        row = parse_clip_row(line)
+        if row is not None:
+            prefix = row["prefix"]
+            name = f"{prefix[_name_start(prefix) :].strip()}{row['number']}.{row['extension']}"
+            clips.append(ClipTimes(name, _day_first(row["start"]), _day_first(row["end"])))
+    if not clips:
+        raise _not_text("ReadVTC")
+    return tuple(clips)
+
+
+def read_snc_text(file: BinaryIO) -> tuple[SyncPoint, ...]:
+    """Return the sync points of a Snc2Txt output: sample stamp of the first column, FILETIME of the last.
+
+    Raises
+    ------
+    MalformedFileError
+        No row, or a row whose FILETIME is none.
+    """
+    points = []
+    for line in TextView.of(read_whole(file)).text.split("\n"):
+        cells = parse_sync_row(line)
+        if cells is not None:
+            points.append(SyncPoint(int(cells[0]), filetime_to_utc(int(cells[-1]))))
+    if not points:
+        raise _not_text("Snc2Txt")
+    return tuple(points)
+
+
+def text_regions(kind: Kind, file: BinaryIO) -> Iterator[Region]:
+    """Yield the one region of a text output: all of it.
+
+    Raises
+    ------
+    MalformedFileError
+        It holds no row of its tool.
+    """
+    yield Region(0, len(_checked(kind, file)))
+
+
+def patches(kind: Kind, file: BinaryIO, request: CleaningRequest) -> Iterator[Patch]:
+    """Yield what de-identifies a text output, at most one patch a line; rows parse as before.
+
+    In a clip row the new name ends where the old one ended, ``_NNNN.avi`` in place, blanks before it;
+    where the old name is too short for the new one it becomes ``x``.
+
+    Raises
+    ------
+    MalformedFileError
+        It holds no row of its tool.
+    """
+    data = _checked(kind, file)
+    view = TextView.of(data)
+    clean = "\n".join(_clean_line(kind, line, request.stem) for line in view.text.split("\n"))
+    new = data[: view.start] + view.bytes_of(clean) + data[view.stop :]
+    # the zeros of UTF-16 letters stay, so that a blotted letter is the letter x
+    new = blot(new, request.find, editable=new)
+    start = 0
+    while start < len(data):
+        stop = data.find(b"\n", start) + 1 or len(data)
+        yield from difference(start, data[start:stop], new[start:stop])
+        start = stop
+
+
+def _checked(kind: Kind, file: BinaryIO) -> bytes:
+    data = read_whole(file)
+    if kind_of_text(data) is not kind:
+        raise _not_text("ReadVTC" if kind is Kind.VTC_TEXT else "Snc2Txt")
+    return data
+
+
+def _not_text(tool: str) -> MalformedFileError:
+    return MalformedFileError("a text output", f"it holds no row of {tool}", next="leave the file behind")
+
+
+def _day_first(text: str) -> datetime:
+    whole, _, fraction = text.partition(".")
+    try:
+        moment = datetime.strptime(whole, "%d/%m/%Y %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise MalformedFileError("a text output", "a row holds a date that is none") from error
+    return moment + timedelta(microseconds=int(f"{fraction:0<6}"[:6]))
+
+
+def _name_start(prefix: str) -> int:
+    return max(prefix.rfind(end) for end in _PATH_ENDS) + 1
+
+
+def _clean_line(kind: Kind, line: str, stem: str) -> str:
+    row = parse_clip_row(line) if kind is Kind.VTC_TEXT else None
+    cells = parse_sync_row(line) if kind is Kind.SNC_TEXT else None
+    if row is not None:
+        prefix = row["prefix"]
+        start = _name_start(prefix)
+        width = len(prefix) - start
+        name = stem.rjust(width) if len(stem) <= width else "x" * width
+        return "".join(
+            (
+                denied(prefix[:start]),
+                name,
+                line[row.start("number") : row.end("extension")],
+                denied(row["gap"]),
+                line[row.end("gap") : row.start("between")],
+                denied(row["between"]),
+                line[row.end("between") : row.start("rest")],
+                denied(line[row.start("rest") :]),
+            )
+        )
+    if cells is not None:
+        middle = [cell if _MEASURE.fullmatch(cell) else denied(cell) for cell in cells[1:-1]]
+        return "\t".join([cells[0], *middle, line.rsplit("\t", 1)[1]])
+    return denied(line)
+
+
+def denied(text: str) -> str:
+    """Return ``text`` with every word that is not one of the tools' own turned into ``x``, length kept."""
+    return _WORD.sub(lambda word: word[0] if _KEPT_WORD.fullmatch(word[0]) else "x" * len(word[0]), text)

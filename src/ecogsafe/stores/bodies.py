@@ -1,0 +1,110 @@
+"""Bytes on their way into a store: one buffer or several, their size, their CRC64NVME, their file-like form.
+
+CRC64NVME is the checksum that S3 keeps over a whole object however many parts it came in; its text form
+is the base64 of the eight bytes, most significant first
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from collections.abc import Iterable
+
+from ecogsafe.stores.protocol import Body
+
+
+def buffers(body: Body) -> list[memoryview]:
+    """Return ``body`` as flat byte views, empty ones left out; nothing is copied."""
+    pieces = (body,) if isinstance(body, bytes | bytearray | memoryview) else body
+    return [view for view in (memoryview(piece).cast("B") for piece in pieces) if len(view)]
+
+
+def body_size(body: Body) -> int:
+    """Return the number of bytes in ``body``."""
+    return sum(len(view) for view in buffers(body))
+
+
+def crc64_of(pieces: Iterable[bytes | memoryview], previous: int = 0) -> int:
+    """Return the CRC64NVME of ``pieces``, continuing from ``previous``."""
+    from awscrt.checksums import crc64nvme
+
+    crc = previous
+    for piece in pieces:
+        crc = crc64nvme(piece, crc)
+    return crc
+
+
+def body_crc64(body: Body) -> int:
+    """Return the CRC64NVME of ``body``."""
+    return crc64_of(buffers(body))
+
+
+def crc64_to_text(crc64: int) -> str:
+    """Return the form S3 uses in headers."""
+    return base64.b64encode(crc64.to_bytes(8, "big")).decode("ascii")
+
+
+def crc64_from_text(text: str | None) -> int | None:
+    """Return the number that S3's header form stands for.
+
+    None for an absent value and for anything but eight bytes: a checksum of part checksums ends in
+    ``-<parts>`` and proves nothing about the whole.
+    """
+    if text is None:
+        return None
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return int.from_bytes(raw, "big") if len(raw) == 8 else None
+
+
+class BodyReader(io.RawIOBase):
+    """A body as a file that can be read and rewound, without joining its buffers."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        self._views = buffers(body)
+        self._size = sum(len(view) for view in self._views)
+        self._position = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position in bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to ``offset`` and return the new position, inside the body."""
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = min(max(origin + offset, 0), self._size)
+        return self._position
+
+    def readinto(self, target: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Fill ``target`` and return how many bytes that were; 0 at the end."""
+        wanted = memoryview(target).cast("B")
+        done = 0
+        start = 0
+        for view in self._views:
+            stop = start + len(view)
+            if done == len(wanted):
+                break
+            if self._position < stop:
+                begin = self._position - start
+                count = min(len(view) - begin, len(wanted) - done)
+                wanted[done : done + count] = view[begin : begin + count]
+                done += count
+                self._position += count
+            start = stop
+        return done

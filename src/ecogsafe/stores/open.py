@@ -1,0 +1,123 @@
+"""Store URLs: what they mean, and the store behind one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, unquote, urlsplit
+
+from ecogsafe.core.errors import UsageError
+from ecogsafe.stores.directory import DirectoryStore
+from ecogsafe.stores.keys import key_problem
+from ecogsafe.stores.protocol import Store
+from ecogsafe.stores.retrying import Backoff, Retrying
+
+#: old buckets may have upper-case letters and underscores; the server decides on the rest
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+_NEXT = "write it as s3://bucket[/prefix] or file:///path"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAddress:
+    """A store URL taken apart."""
+
+    scheme: Literal["s3", "file"]
+    #: the bucket; empty for a folder
+    bucket: str = ""
+    #: without slashes at its ends; empty for none
+    prefix: str = ""
+    #: the folder; None for a bucket
+    folder: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """The one way to write this URL."""
+        if self.folder is not None:
+            return f"file://{quote(str(self.folder))}"
+        return f"s3://{self.bucket}/{self.prefix}" if self.prefix else f"s3://{self.bucket}"
+
+
+def bucket_url(name: str) -> str:
+    """Return the URL that ``-b NAME`` stands for."""
+    return name if "://" in name else f"s3://{name}"
+
+
+def parse_store_url(url: str) -> StoreAddress:
+    """Return the parts of a store URL.
+
+    Raises
+    ------
+    UsageError
+        It is not one of a kind that this version opens. The text is not repeated: a URL typed wrong may
+        hold credentials.
+    """
+    if url.startswith("file://"):
+        return _folder_address(url)
+    if not url.startswith("s3://"):
+        scheme = url.partition("://")[0] if re.match(r"[a-z][a-z0-9]*://", url) else ""
+        problem = f"{scheme}:// stores cannot be opened by this version" if scheme else "is not a store URL"
+        raise UsageError("the store", problem, next=_NEXT)
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    prefix = prefix.rstrip("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise UsageError("the store", "its bucket is not a bucket name", next=_NEXT)
+    if prefix and key_problem(prefix) is not None:
+        raise UsageError("the store", f"its prefix is not usable: {key_problem(prefix)}", next=_NEXT)
+    return StoreAddress(scheme="s3", bucket=bucket, prefix=prefix)
+
+
+def _folder_address(url: str) -> StoreAddress:
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or not path.startswith("/") or parts.query or parts.fragment:
+        raise UsageError(
+            "the store", "a folder's URL is file:// and an absolute path, with ? and # as %3F and %23", next=_NEXT
+        )
+    if "\0" in path or ".." in path.split("/"):
+        raise UsageError("the store", 'its path has ".." or a NUL in it', next=_NEXT)
+    return StoreAddress(scheme="file", folder=Path(path))
+
+
+def open_store(
+    url: str,
+    *,
+    name: str | None = None,
+    sse: str | None = None,
+    folder_mode: int = 0o770,
+    file_mode: int = 0o660,
+    connections: int = 16,
+    backoff: Backoff | None = None,
+) -> Store:
+    """Return the store of ``url``, which tries again when it is worth it.
+
+    Parameters
+    ----------
+    name
+        What messages call it; default the URL.
+    sse
+        Encryption by the store: ``AES256``, ``aws:kms`` or ``aws:kms:<key id>``. S3 only.
+    folder_mode, file_mode
+        Permissions of new folders and files, before the umask. Folders only.
+    connections
+        Requests that may be under way at once. S3 only.
+
+    Raises
+    ------
+    UsageError
+        ``url`` is not a store URL.
+    StoreUnreachableError, StoreRefusedError
+        The folder is not there; the settings of the S3 SDK are wrong. A bucket is not asked yet.
+    """
+    address = parse_store_url(url)
+    if address.folder is not None:
+        inner: Store = DirectoryStore(
+            address.folder, url=address.url, name=name, folder_mode=folder_mode, file_mode=file_mode
+        )
+    else:
+        # boto3 takes a third of a second to import; folders do without.
+        from ecogsafe.stores.s3_connect import connect
+
+        inner = connect(address.bucket, address.prefix, name=name, sse=sse, max_pool_connections=connections)
+    return Retrying(inner, backoff=backoff)

@@ -1,0 +1,238 @@
+"""A store that tries again: with growing, random pauses, and never blindly where that could do harm.
+
+Reading, listing, parts and aborting may be repeated freely. A `put` or `finish_upload` whose answer was
+lost may have happened: before it is repeated the store is asked what it holds. What holds our token (where
+the store keeps tokens), size and checksum is ours and counts as done.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ecogsafe.core.errors import ChecksumRefusedError, ObjectExistsError, StoreError, UploadGoneError
+from ecogsafe.stores.bodies import body_size
+from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, Store, UploadedPart
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+#: a body that arrives damaged this often is not damaged by chance
+MAX_CHECKSUM_REFUSALS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How long to wait and how often to try."""
+
+    attempts: int = 8
+    #: the longest first pause in seconds; each further one may be twice as long
+    first_s: float = 0.5
+    longest_s: float = 30.0
+
+    def pause_s(self, failures: int, chance: float) -> float:
+        """Return the pause after so many failures in a row, for ``chance`` in [0, 1).
+
+        Anything up to the limit ("full jitter"), so that many workers do not come back together.
+        """
+        return chance * min(self.longest_s, self.first_s * 2.0 ** (failures - 1))
+
+
+class Retrying:
+    """`ecogsafe.stores.protocol.Store` around another one.
+
+    Parameters
+    ----------
+    pause
+        Waits for so many seconds; one that raises ends the trying, so an interrupted run need not wait.
+    chance
+        Gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        inner: Store,
+        *,
+        backoff: Backoff | None = None,
+        pause: Callable[[float], None] = time.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.inner = inner
+        self._backoff = backoff or Backoff()
+        self._pause = pause
+        self._chance = chance
+
+    @property
+    def url(self) -> str:
+        """See `Store.url`."""
+        return self.inner.url
+
+    @property
+    def name(self) -> str:
+        """See `Store.name`."""
+        return self.inner.name
+
+    @property
+    def place(self) -> str:
+        """See `Store.place`."""
+        return self.inner.place
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See `Store.capabilities`."""
+        return self.inner.capabilities
+
+    def _wait(self, error: StoreError, failures: int) -> None:
+        """Pause before another attempt, or raise ``error`` where none is left or none can help."""
+        limit = MAX_CHECKSUM_REFUSALS if isinstance(error, ChecksumRefusedError) else self._backoff.attempts
+        if not error.retry or failures >= limit:
+            raise error
+        pause_s = self._backoff.pause_s(failures, self._chance())
+        _log.info(
+            "store asks again store=%s code=%s failures=%d pause_s=%.2f", self.name, error.code, failures, pause_s
+        )
+        self._pause(pause_s)
+
+    def _repeat(self, call: Callable[[], T]) -> T:
+        failures = 0
+        while True:
+            try:
+                return call()
+            except StoreError as error:
+                failures += 1
+                self._wait(error, failures)
+
+    def _ours(self, key: str, size: int, crc64: int, token: str) -> ObjectInfo | None:
+        """Return the object under ``key`` if it is the one that was to be written."""
+        info = self._repeat(lambda: self.inner.head(key, checksum=True))
+        if info is None or info.size != size or info.crc64 not in (crc64, None):
+            return None
+        if self.capabilities.keeps_token:
+            return info if info.token == token else None
+        return info if info.crc64 == crc64 else None
+
+    def head(self, key: str, *, checksum: bool = False) -> ObjectInfo | None:
+        """See `Store.head`."""
+        return self._repeat(lambda: self.inner.head(key, checksum=checksum))
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """See `Store.list`; a listing that broke begins again and leaves out what was already given."""
+        given: set[str] = set()
+        failures = 0
+        while True:
+            try:
+                for info in self.inner.list(prefix):
+                    if info.key not in given:
+                        given.add(info.key)
+                        failures = 0
+                        yield info
+            except StoreError as error:
+                failures += 1
+                self._wait(error, failures)
+            else:
+                return
+
+    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """See `Store.read`; a broken connection goes on at the byte reached."""
+        position = start
+        failures = 0
+        while True:
+            try:
+                for data in self.inner.read(key, position, stop):
+                    position += len(data)
+                    failures = 0
+                    yield data
+            except StoreError as error:
+                failures += 1
+                self._wait(error, failures)
+            else:
+                return
+
+    def put(
+        self,
+        key: str,
+        body: Body,
+        *,
+        crc64: int,
+        token: str,
+        storage_class: str | None = None,
+        if_absent: bool = True,
+    ) -> ObjectInfo:
+        """See `Store.put`."""
+        size = body_size(body)
+        failures = 0
+        while True:
+            try:
+                return self.inner.put(
+                    key, body, crc64=crc64, token=token, storage_class=storage_class, if_absent=if_absent
+                )
+            except ObjectExistsError:
+                # The first attempt says the truth; after a doubtful one it may be our own object.
+                ours = self._ours(key, size, crc64, token) if failures else None
+                if ours is None:
+                    raise
+                return ours
+            except StoreError as error:
+                failures += 1
+                self._wait(error, failures)
+                if not isinstance(error, ChecksumRefusedError):
+                    ours = self._ours(key, size, crc64, token)
+                    if ours is not None:
+                        return ours
+
+    def begin_upload(self, key: str, *, token: str, size: int, storage_class: str | None = None) -> str:
+        """See `Store.begin_upload`.
+
+        A lost answer may leave an empty upload open; `list_uploads` shows it, and no key is touched.
+        """
+        return self._repeat(lambda: self.inner.begin_upload(key, token=token, size=size, storage_class=storage_class))
+
+    def put_part(self, key: str, upload_id: str, number: int, body: Body, *, offset: int, crc64: int) -> UploadedPart:
+        """See `Store.put_part`."""
+        return self._repeat(lambda: self.inner.put_part(key, upload_id, number, body, offset=offset, crc64=crc64))
+
+    def list_parts(self, key: str, upload_id: str) -> tuple[UploadedPart, ...]:
+        """See `Store.list_parts`."""
+        return self._repeat(lambda: self.inner.list_parts(key, upload_id))
+
+    def finish_upload(
+        self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, crc64: int, size: int, token: str
+    ) -> ObjectInfo:
+        """See `Store.finish_upload`.
+
+        After a lost answer the store is asked for the object; only when it is not there, and the upload
+        is still open, the same upload is finished again. A wrong checksum of the whole is not repeated:
+        the same parts would give the same answer.
+        """
+        failures = 0
+        while True:
+            try:
+                return self.inner.finish_upload(key, upload_id, parts, crc64=crc64, size=size, token=token)
+            except ChecksumRefusedError:
+                raise
+            except (ObjectExistsError, UploadGoneError):
+                ours = self._ours(key, size, crc64, token) if failures else None
+                if ours is None:
+                    raise
+                return ours
+            except StoreError as error:
+                failures += 1
+                self._wait(error, failures)
+                ours = self._ours(key, size, crc64, token)
+                if ours is not None:
+                    return ours
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """See `Store.abort_upload`."""
+        self._repeat(lambda: self.inner.abort_upload(key, upload_id))
+
+    def list_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
+        """See `Store.list_uploads`."""
+        yield from self._repeat(lambda: tuple(self.inner.list_uploads(prefix)))
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self.inner.close()

@@ -1,0 +1,327 @@
+"""S3 and what speaks like it, over boto3; every write carries its CRC64NVME and refuses to replace.
+
+The checksum is asked for over the whole object (``FULL_OBJECT``), however many parts it comes in
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html). A server that
+does not tell one gives ``crc64=None``: such a copy is stored, not proven. Nothing is repeated here:
+`ecogsafe.stores.retrying` does that, and knows when it may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from ecogsafe.core.clock import utc_now
+from ecogsafe.core.errors import ObjectMissingError, StoreRefusedError, StoreUnreachableError, UploadGoneError
+from ecogsafe.stores.bodies import BodyReader, body_size, crc64_from_text, crc64_to_text
+from ecogsafe.stores.keys import check_key, is_listed
+from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, UploadedPart
+from ecogsafe.stores.s3_errors import s3_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+#: the only metadata of an object: ``x-amz-meta-ecogsafe-upload``
+TOKEN_METADATA = "ecogsafe-upload"  # noqa: S105 (the name of a field)
+_CHUNK_BYTES = 1 << 20
+_MARKERS: tuple[Literal["KeyMarker", "UploadIdMarker"], ...] = ("KeyMarker", "UploadIdMarker")
+_CHECKSUM: dict[str, Any] = {"ChecksumAlgorithm": "CRC64NVME"}
+
+
+class S3Store:
+    """Objects of one bucket below one prefix (`ecogsafe.stores.protocol.Store`).
+
+    Parameters
+    ----------
+    client
+        A boto3 S3 client that retries nothing (`ecogsafe.stores.s3_connect.connect` makes one); it is
+        used by all threads.
+    prefix
+        Without a slash at its ends; empty for the whole bucket.
+    place
+        Where the bucket is: the same for two stores that would be lost together.
+    sse
+        ``AES256``, ``aws:kms`` or ``aws:kms:<key id>``; None leaves it to the bucket.
+    page_size
+        Keys in one answer of a listing; None leaves it to the server.
+    """
+
+    #: limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+    capabilities = Capabilities(
+        min_part_bytes=5 << 20,
+        max_part_bytes=5 << 30,
+        max_parts=10_000,
+        full_object_checksum=True,
+        conditional_create=True,
+        versioning=True,
+        lists_parts=True,
+        keeps_token=True,
+    )
+
+    def __init__(
+        self,
+        client: S3Client,
+        bucket: str,
+        prefix: str = "",
+        *,
+        name: str | None = None,
+        place: str | None = None,
+        sse: str | None = None,
+        page_size: int | None = None,
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self.url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
+        self.name = name or self.url
+        self.place = place or f"s3://{bucket}"
+        self._page_size = page_size
+        self._sse: dict[str, Any] = {}
+        if sse is not None:
+            kind, _, key_id = sse.partition("aws:kms:")
+            self._sse = {"ServerSideEncryption": kind or "aws:kms"} | ({"SSEKMSKeyId": key_id} if key_id else {})
+        self._bucket_seen = False
+        self._tells_checksum = True
+
+    def _where(self, key: str) -> dict[str, Any]:
+        check_key(key, store=self.url, prefix=self._prefix)
+        return {"Bucket": self._bucket, "Key": self._prefix + key}
+
+    def head(self, key: str, *, checksum: bool = False) -> ObjectInfo | None:
+        """See `Store.head`."""
+        try:
+            with s3_errors(self.url, key):
+                answer = self._client.head_object(**self._where(key), ChecksumMode="ENABLED")
+        except ObjectMissingError:
+            self._require_bucket()
+            return None
+        return self._info(key, answer["ContentLength"], answer)
+
+    def _require_bucket(self) -> None:
+        """Tell a missing object from a missing bucket: the answers to HEAD look the same."""
+        if self._bucket_seen:
+            return
+        try:
+            with s3_errors(self.url):
+                self._client.head_bucket(Bucket=self._bucket)
+        except ObjectMissingError:
+            raise StoreRefusedError(self.url, "there is no such bucket", next="create it or correct the URL") from None
+        self._bucket_seen = True
+
+    def _info(self, key: str, size: int, answer: Mapping[str, Any]) -> ObjectInfo:
+        crc64 = crc64_from_text(answer.get("ChecksumCRC64NVME"))
+        if answer.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
+            crc64 = None
+        return ObjectInfo(
+            key=key,
+            size=size,
+            crc64=crc64,
+            etag=answer.get("ETag"),
+            version_id=answer.get("VersionId"),
+            storage_class=answer.get("StorageClass"),
+            last_modified=answer.get("LastModified"),
+            token=answer.get("Metadata", {}).get(TOKEN_METADATA),
+            checked_at=utc_now(),
+            store_date=_date(answer),
+        )
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """See `Store.list`."""
+        asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
+        if self._page_size is not None:
+            asked["MaxKeys"] = self._page_size
+        while True:
+            with s3_errors(self.url):
+                answer = self._client.list_objects_v2(**asked)
+            date = _date(answer)
+            for found in answer.get("Contents", ()):
+                key = found["Key"].removeprefix(self._prefix)
+                # Consoles mark an empty folder by an object whose name ends with a slash.
+                if key and not key.endswith("/") and is_listed(key, prefix):
+                    yield ObjectInfo(
+                        key=key,
+                        size=found["Size"],
+                        etag=found.get("ETag"),
+                        storage_class=found.get("StorageClass"),
+                        last_modified=found.get("LastModified"),
+                        checked_at=utc_now(),
+                        store_date=date,
+                    )
+            if not answer.get("IsTruncated"):
+                return
+            asked["ContinuationToken"] = answer["NextContinuationToken"]
+
+    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """See `Store.read`."""
+        asked = self._where(key)
+        if stop is not None and stop <= start:
+            return
+        if start or stop is not None:
+            asked["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        answer = self._get(key, asked)
+        if answer is None:
+            return
+        if start and not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
+            answer["Body"].close()
+            raise StoreRefusedError(self.url, "the store ignores which bytes are asked for", next="ecogsafe doctor")
+        expected = answer["ContentLength"] if stop is None else min(answer["ContentLength"], stop - start)
+        body = answer["Body"]
+        try:
+            while expected:
+                with s3_errors(self.url, key):
+                    data = body.read(min(_CHUNK_BYTES, expected))
+                if not data:
+                    raise StoreUnreachableError(self.url, "an answer ended too early", next="run again")
+                expected -= len(data)
+                yield data
+        finally:
+            body.close()
+
+    def _get(self, key: str, asked: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the answer to GET, None where the range lies behind the end of the object."""
+        from botocore.exceptions import ClientError
+
+        with s3_errors(self.url, key):
+            try:
+                return dict(self._client.get_object(**asked))
+            except ClientError as error:
+                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 416:
+                    return None
+                raise
+
+    def put(
+        self,
+        key: str,
+        body: Body,
+        *,
+        crc64: int,
+        token: str,
+        storage_class: str | None = None,
+        if_absent: bool = True,
+    ) -> ObjectInfo:
+        """See `Store.put`."""
+        asked = self._where(key) | self._kept(token, storage_class)
+        asked |= _CHECKSUM | {"ChecksumCRC64NVME": crc64_to_text(crc64)}
+        if if_absent:
+            asked["IfNoneMatch"] = "*"
+        with s3_errors(self.url, key):
+            answer = self._send_body("put_object", body, asked)
+        return self._written(key, body_size(body), token, answer)
+
+    def _kept(self, token: str, storage_class: str | None) -> dict[str, Any]:
+        kept: dict[str, Any] = {"Metadata": {TOKEN_METADATA: token}} | self._sse
+        return kept | ({"StorageClass": storage_class} if storage_class else {})
+
+    def _send_body(
+        self, operation: Literal["put_object", "upload_part"], body: Body, asked: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Send one body: the only place where an object's bytes leave, so that another client can do it."""
+        size = body_size(body)
+        stream = body if isinstance(body, bytes) else BodyReader(body) if size else b""
+        return dict(getattr(self._client, operation)(Body=stream, ContentLength=size, **asked))
+
+    def _written(self, key: str, size: int, token: str, answer: dict[str, Any]) -> ObjectInfo:
+        """Return what the store says of an object just written; asks again where the answer had no checksum."""
+        info = self._info(key, size, answer | {"Metadata": {TOKEN_METADATA: token}})
+        if info.crc64 is None and self._tells_checksum:
+            told = self.head(key)
+            if told is not None and told.token == token:
+                self._tells_checksum = told.crc64 is not None
+                return told
+        return info
+
+    def begin_upload(self, key: str, *, token: str, size: int, storage_class: str | None = None) -> str:
+        """See `Store.begin_upload`."""
+        asked = self._where(key) | self._kept(token, storage_class) | _CHECKSUM | {"ChecksumType": "FULL_OBJECT"}
+        with s3_errors(self.url, key):
+            return self._client.create_multipart_upload(**asked)["UploadId"]
+
+    def put_part(self, key: str, upload_id: str, number: int, body: Body, *, offset: int, crc64: int) -> UploadedPart:
+        """See `Store.put_part`."""
+        asked = self._where(key) | {"UploadId": upload_id, "PartNumber": number}
+        asked |= _CHECKSUM | {"ChecksumCRC64NVME": crc64_to_text(crc64)}
+        with s3_errors(self.url, key):
+            answer = self._send_body("upload_part", body, asked)
+        told = crc64_from_text(answer.get("ChecksumCRC64NVME"))
+        return UploadedPart(number=number, size=body_size(body), etag=answer["ETag"], crc64=told)
+
+    def list_parts(self, key: str, upload_id: str) -> tuple[UploadedPart, ...]:
+        """See `Store.list_parts`."""
+        asked: dict[str, Any] = self._where(key) | {"UploadId": upload_id}
+        if self._page_size is not None:
+            asked["MaxParts"] = self._page_size
+        parts: list[UploadedPart] = []
+        while True:
+            with s3_errors(self.url, key):
+                answer = self._client.list_parts(**asked)
+            parts += [
+                UploadedPart(
+                    number=part["PartNumber"],
+                    size=part["Size"],
+                    etag=part["ETag"],
+                    crc64=crc64_from_text(part.get("ChecksumCRC64NVME")),
+                )
+                for part in answer.get("Parts", ())
+            ]
+            if not answer.get("IsTruncated"):
+                return tuple(parts)
+            asked["PartNumberMarker"] = answer["NextPartNumberMarker"]
+
+    def finish_upload(
+        self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, crc64: int, size: int, token: str
+    ) -> ObjectInfo:
+        """See `Store.finish_upload`."""
+        listed = [
+            {"PartNumber": part.number, "ETag": part.etag}
+            | ({} if part.crc64 is None else {"ChecksumCRC64NVME": crc64_to_text(part.crc64)})
+            for part in sorted(parts, key=lambda part: part.number)
+        ]
+        asked = self._where(key) | {"UploadId": upload_id, "MultipartUpload": {"Parts": listed}}
+        asked |= {"ChecksumCRC64NVME": crc64_to_text(crc64), "ChecksumType": "FULL_OBJECT"}
+        with s3_errors(self.url, key):
+            answer = dict(self._client.complete_multipart_upload(**asked, MpuObjectSize=size, IfNoneMatch="*"))
+        return self._written(key, size, token, answer)
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """See `Store.abort_upload`."""
+        try:
+            with s3_errors(self.url, key):
+                self._client.abort_multipart_upload(**self._where(key), UploadId=upload_id)
+        except UploadGoneError:
+            return
+
+    def list_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
+        """See `Store.list_uploads`."""
+        asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
+        if self._page_size is not None:
+            asked["MaxUploads"] = self._page_size
+        while True:
+            with s3_errors(self.url):
+                answer = self._client.list_multipart_uploads(**asked)
+            for found in answer.get("Uploads", ()):
+                key = found["Key"].removeprefix(self._prefix)
+                yield OpenUpload(key=key, upload_id=found["UploadId"], started=found.get("Initiated"))
+            if not answer.get("IsTruncated"):
+                return
+            # Exactly what the server gave: SeaweedFS 4.48 names the upload only, and with a key added finds none.
+            given = {name: answer[f"Next{name}"] for name in _MARKERS if answer.get(f"Next{name}")}
+            if not given or all(asked.get(name) == marker for name, marker in given.items()):
+                raise StoreUnreachableError(self.url, "the listing of open uploads does not go on")
+            asked |= given
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._client.close()
+
+
+def _date(answer: Mapping[str, Any]) -> datetime | None:
+    """Return the store's clock: the ``Date`` header of its answer."""
+    text = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    if text is None:
+        return None
+    try:
+        return parsedate_to_datetime(text)
+    except ValueError:
+        return None

@@ -1,0 +1,210 @@
+"""What an answer of S3, or none, means: every exception of the SDK as one of ours.
+
+Messages are our own words and the service's error code. The SDK's text is never repeated: it holds the
+endpoint, which may hold credentials.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ecogsafe.core.errors import (
+    ChecksumRefusedError,
+    EcogsafeError,
+    ObjectExistsError,
+    ObjectMissingError,
+    StillColdError,
+    StoreFullError,
+    StoreRefusedError,
+    StoreUnreachableError,
+    UploadGoneError,
+)
+
+_DOCTOR = "ecogsafe doctor"
+_CREDENTIALS_NEXT = "check the access key, its secret and the profile, then ecogsafe doctor"
+
+#: error codes that mean "no" until a person changes something: problem, next
+_REFUSED = {
+    "NoSuchBucket": ("there is no such bucket", "create it or correct the URL"),
+    "InvalidBucketName": ("this is not a bucket name", "correct the URL"),
+    "AllAccessDisabled": ("the bucket is disabled", _DOCTOR),
+    "AccountProblem": ("the account has a problem", _DOCTOR),
+    "NotSignedUp": ("the account has no S3", _DOCTOR),
+    "PermanentRedirect": ("the bucket is in another region", "set AWS_REGION to the bucket's region"),
+    "AuthorizationHeaderMalformed": (
+        "the bucket is in another region",
+        "set AWS_REGION to the bucket's region",
+    ),
+    "IllegalLocationConstraintException": (
+        "the bucket is in another region",
+        "set AWS_REGION to the bucket's region",
+    ),
+    "InvalidStorageClass": ("the store has no such storage class", "correct storage_class"),
+    "MethodNotAllowed": ("the store does not offer what was asked", _DOCTOR),
+    "NotImplemented": ("the store does not offer what was asked", _DOCTOR),
+    "InvalidPart": ("a part of the upload is missing or changed", "run again, the upload starts anew"),
+    "InvalidPartOrder": ("the parts of the upload are out of order", "run again, the upload starts anew"),
+    "EntityTooSmall": ("a part of the upload is too small", "run again, the upload starts anew"),
+    "EntityTooLarge": ("the store does not take objects this large", "choose another store"),
+    "KeyTooLongError": ("the store does not take names this long", "rename the file"),
+    "InvalidRequest": ("the store does not take this request", _DOCTOR),
+    "InvalidArgument": ("the store does not take this request", _DOCTOR),
+}
+_CREDENTIALS = frozenset(
+    {
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "InvalidToken",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "TokenRefreshRequired",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "CredentialsNotSupported",
+        "MissingSecurityHeader",
+        "MissingAuthenticationToken",
+    }
+)
+_CLOCK = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
+_BUSY = frozenset(
+    {
+        "SlowDown",
+        "ServiceUnavailable",
+        "Throttling",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "TooManyRequests",
+        "BandwidthLimitExceeded",
+        "RequestTimeout",
+        "InternalError",
+        "OperationAborted",
+        # Another conditional write of the same key was under way: the answer comes when asked again.
+        "ConditionalRequestConflict",
+    }
+)
+_FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "InsufficientCapacity"})
+_CHECKSUM = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+_COLD = frozenset({"InvalidObjectState", "ObjectNotInActiveTierError"})
+_CODE = re.compile(r"[A-Za-z0-9.]{1,60}")
+
+#: SDK exceptions of a connection that failed or broke: trying again can help
+_BROKEN = (
+    "EndpointConnectionError",
+    "ConnectionClosedError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "ProxyConnectionError",
+    "ResponseStreamingError",
+    "IncompleteReadError",
+    "HTTPClientError",
+    "SSLError",
+    "CapacityNotAvailableError",
+)
+#: SDK exceptions of credentials that are missing, incomplete or could not be fetched
+_NO_CREDENTIALS = (
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "MetadataRetrievalError",
+    "UnknownCredentialError",
+    "ProfileNotFound",
+    "ConfigNotFound",
+    "ConfigParseError",
+    "InvalidConfigError",
+    "SSOError",
+    "LoginError",
+    "TokenRetrievalError",
+    "NoAuthTokenError",
+    "RefreshWithMFAUnsupportedError",
+)
+
+
+def _answered(response: dict[str, Any], store: str, item: str) -> EcogsafeError:
+    """Return what an error answer of the service means."""
+    code = str(response.get("Error", {}).get("Code", ""))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    shown = f" ({code})" if _CODE.fullmatch(code) else f" ({status})"
+    if code == "NoSuchUpload":
+        return UploadGoneError(item, "the upload is no longer open there", safe="Other objects are intact")
+    if code in _CHECKSUM:
+        return ChecksumRefusedError(
+            item, f"the bytes that arrived have another checksum{shown}", safe="Nothing was stored"
+        )
+    if code in _COLD:
+        return StillColdError(
+            item, "is in cold storage and must be thawed first", safe="It is intact", next="ecogsafe restore"
+        )
+    if code in _REFUSED:
+        problem, step = _REFUSED[code]
+        return StoreRefusedError(store, f"{problem}{shown}", next=step)
+    if code in _CREDENTIALS:
+        return StoreRefusedError(store, f"the credentials were refused{shown}", next=_CREDENTIALS_NEXT)
+    if code in _CLOCK:
+        return StoreRefusedError(
+            store, f"the clock here differs too much from the store's{shown}", next="set the clock, run again"
+        )
+    if code in _FULL or status == 507:
+        return StoreFullError(store, f"no space or quota left{shown}", next="make room there and run again")
+    if code == "PreconditionFailed" or status == 412:
+        return ObjectExistsError(item, "is already there", safe="It was not changed")
+    if code in _BUSY or status >= 500 or status in (408, 429):
+        return StoreUnreachableError(store, f"is busy or has a fault{shown}", next="run again later")
+    if code in ("NoSuchKey", "NoSuchVersion", "404") or status == 404:
+        return ObjectMissingError(item, "is not there")
+    if status in (401, 403):
+        return StoreRefusedError(
+            store,
+            f"refuses access{shown}: the credentials, or what they may do (list, read and write are needed)",
+            next=_CREDENTIALS_NEXT,
+        )
+    if status in (301, 307):
+        problem, step = _REFUSED["PermanentRedirect"]
+        return StoreRefusedError(store, problem, next=step)
+    return StoreRefusedError(store, f"refused{shown}", next=_DOCTOR)
+
+
+def s3_error(error: Exception, store: str, key: str | None = None) -> EcogsafeError:
+    """Return what ``error`` of the SDK means.
+
+    Parameters
+    ----------
+    store
+        The store's URL; named for failures of the store, with ``key`` for those of one object.
+    """
+    from botocore import exceptions as sdk
+
+    if isinstance(error, sdk.ClientError):
+        return _answered(dict(error.response), store, store if key is None else f"{store}/{key}")
+    if isinstance(error, sdk.SSLError) and "certificate" in str(error).lower():
+        return StoreRefusedError(store, "the certificate of its secure connection is not trusted", next=_DOCTOR)
+    if isinstance(error, _named(_BROKEN)):
+        return StoreUnreachableError(store, "no answer", next=f"check the network, or {_DOCTOR}")
+    if isinstance(error, sdk.FlexibleChecksumError | sdk.ChecksumError):
+        return StoreUnreachableError(store, "an answer was damaged on its way", next="run again")
+    if isinstance(error, _named(_NO_CREDENTIALS)):
+        return StoreRefusedError(store, "there are no usable credentials for it", next=_CREDENTIALS_NEXT)
+    if isinstance(error, sdk.BotoCoreError):
+        return StoreRefusedError(store, f"cannot be asked ({type(error).__name__})", next=_DOCTOR)
+    return StoreUnreachableError(store, "the connection broke", next=f"check the network, or {_DOCTOR}")
+
+
+def _named(names: tuple[str, ...]) -> tuple[type[Exception], ...]:
+    """Return the SDK's exceptions of these names; some are younger than the oldest SDK we work with."""
+    from botocore import exceptions as sdk
+
+    return tuple(getattr(sdk, name) for name in names if hasattr(sdk, name))
+
+
+@contextmanager
+def s3_errors(store: str, key: str | None = None) -> Iterator[None]:
+    """Turn the SDK's exceptions of the block into ours; `s3_error` says which."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except (ClientError, BotoCoreError, HTTPError, OSError) as error:
+        raise s3_error(error, store, key) from error

@@ -1,0 +1,1 @@
+"""Tests; the folders mirror `src/ecogsafe`, `servers` and `conformance` serve them all."""

@@ -1,0 +1,76 @@
+"""Every store and every wrapper keeps every promise of the contract."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ecogsafe.core.private import Secret
+from ecogsafe.stores.check import Check
+from ecogsafe.stores.check_uploads import CHECKS
+from ecogsafe.stores.directory import DirectoryStore
+from ecogsafe.stores.faulty import Faulty
+from ecogsafe.stores.memory import MemoryStore
+from ecogsafe.stores.protocol import Store
+from ecogsafe.stores.retrying import Retrying
+from ecogsafe.stores.s3_connect import connect
+from tests.servers.seaweed import SeaweedServer
+
+MIB = 1 << 20
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def make_s3(s3_server: SeaweedServer) -> Callable[[str], Store]:
+    """Return S3 stores of one bucket; two keys a page, so that every listing has several."""
+    bucket = s3_server.new_bucket()
+
+    def make(prefix: str) -> Store:
+        return connect(
+            bucket,
+            prefix,
+            endpoint_url=s3_server.endpoint_url,
+            access_key=s3_server.access_key,
+            secret_key=Secret(s3_server.secret_key.encode()),
+            region=s3_server.region,
+            page_size=2,
+        )
+
+    return make
+
+
+@pytest.fixture(params=["memory", "memory-5MiB", "directory", "retrying", "faulty", "both"])
+def local_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    match request.param:
+        case "memory":
+            return MemoryStore()
+        case "memory-5MiB":
+            return MemoryStore(min_part_bytes=5 * MIB)
+        case "directory":
+            return DirectoryStore(tmp_path)
+        case "retrying":
+            return Retrying(DirectoryStore(tmp_path))
+        case "faulty":
+            return Faulty(MemoryStore())
+        case _:
+            return Retrying(Faulty(MemoryStore()))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_local_store_keeps(local_store: Store, check: Check) -> None:
+    check(local_store, "check/one/")
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("kind", ["bucket", "prefix", "retrying"])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_s3_keeps(make_s3: Callable[[str], Store], kind: str, check: Check) -> None:
+    number = next(_numbers)
+    store = make_s3("" if kind == "bucket" else f"deep/{kind}-{number}")
+    if kind == "retrying":
+        store = Retrying(store)
+    check(store, f"check/{number}/")
+    store.close()
