@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ecogsafe.catalog import leases
 from ecogsafe.catalog.database import Catalog
-from ecogsafe.catalog.presence import Presence, is_gone
 from ecogsafe.core.errors import LockedError
 
 NAME = "subject:abcd1234"
@@ -65,49 +60,32 @@ def test_a_lease_that_ran_out_is_free_and_cannot_be_renewed_once_taken(catalog: 
             leases.renew(tx, new, 60)
 
 
-_HOLD = """
-import sys
-from pathlib import Path
-from ecogsafe.catalog.presence import Presence
-presence = Presence(Path(sys.argv[1]), "child")
-print("go", flush=True)
-sys.stdin.read()
-"""
+def test_what_a_dead_owner_held_is_free_at_once(catalog: Catalog) -> None:
+    asked = []
 
+    def gone(owner: str) -> bool:
+        asked.append(owner)
+        return owner == "dead"
 
-def test_what_a_killed_process_held_is_free_at_once(catalog: Catalog, tmp_path: Path) -> None:
-    folder = tmp_path / "owners"
-    command = [sys.executable, "-c", _HOLD, str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "go\n"
-        with catalog.write() as tx:
-            for name in (NAME, "run"):
-                leases.acquire(tx, name, "child", 600, shared=False)
-            with pytest.raises(LockedError):
-                leases.acquire(tx, NAME, "b", 60, shared=False, gone=lambda owner: is_gone(folder, owner))
-        child.send_signal(signal.SIGKILL)
     with catalog.write() as tx:
-        lease = leases.acquire(tx, NAME, "b", 60, shared=False, gone=lambda owner: is_gone(folder, owner))
+        for name in (NAME, "run"):
+            leases.acquire(tx, name, "dead", 600, shared=False)
+        leases.acquire(tx, "upload:1", "living", 600, shared=False)
+        with pytest.raises(LockedError):
+            leases.acquire(tx, NAME, "b", 60, shared=False)
+        with pytest.raises(LockedError):
+            leases.acquire(tx, "upload:1", "b", 60, shared=False, gone=gone)
+        lease = leases.acquire(tx, NAME, "b", 60, shared=False, gone=gone)
         assert leases.holders(tx, NAME) == [lease]
         assert leases.holders(tx, "run") == []
+        assert asked == ["living", "dead"]
 
 
-def test_presence(tmp_path: Path) -> None:
-    folder = tmp_path / "owners"
-    assert not is_gone(folder, "a")
-    with Presence(folder, "a") as presence:
-        assert not is_gone(folder, "a")
-        presence.close()
-    assert not is_gone(folder, "a")
-    dead = folder / "old.owner"
-    dead.touch()
-    assert is_gone(folder, "old")
-    os.utime(dead, (0, 0))
-    with Presence(folder, "b") as held:
-        os.utime(folder / "b.owner", (0, 0))
-        Presence(folder, "c").close()
-        assert not dead.exists()
-        assert not is_gone(folder, "b")
-        held.close()
-    assert list(folder.iterdir()) == []
+def test_an_owner_renews_everything_it_holds(catalog: Catalog) -> None:
+    with catalog.write() as tx:
+        for name in (NAME, "run"):
+            leases.acquire(tx, name, "a", -1, shared=False)
+        other = leases.acquire(tx, "upload:1", "b", 60, shared=False)
+        leases.renew_all(tx, "a", 60)
+        assert [leases.holders(tx, name)[0].owner for name in (NAME, "run")] == ["a", "a"]
+        assert leases.holders(tx, "upload:1") == [other]

@@ -203,7 +203,8 @@ def test_bad_stays_bad_until_proven_good(catalog: Catalog, file_ids: list[int]) 
         row = copies.copy(tx, copy_id)
         assert row is not None
         assert (row.bad_at, row.bad_reason, row.level) == (None, None, "restored")
-        copies.mark_bad(tx, copy_id, "missing")
+        copies.record_copy(tx, replace(_copy(file_ids[0], 0), bad_at=day(3), bad_reason="changed"))
+        assert getattr(copies.copy(tx, copy_id), "bad_reason", None) == "changed"
         assert copies.record_copy(tx, _copy(file_ids[0], 0, token="repaired", at=day(4))) == copy_id
         row = copies.copy(tx, copy_id)
         assert row is not None

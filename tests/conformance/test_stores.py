@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,15 @@ from ecogsafe.stores.s3_connect import connect
 from tests.servers.seaweed import SeaweedServer
 
 MIB = 1 << 20
-_numbers = itertools.count()
+
+
+def _no_pause(seconds: float) -> None:
+    assert seconds >= 0
 
 
 @pytest.fixture(scope="module")
-def make_s3(s3_server: SeaweedServer) -> Callable[[str], Store]:
-    """Return S3 stores of one bucket; two keys a page, so that every listing has several."""
+def s3_stores(s3_server: SeaweedServer) -> Iterator[dict[str, Store]]:
+    """Give stores of one bucket; two keys a page, so that every listing has several."""
     bucket = s3_server.new_bucket()
 
     def make(prefix: str) -> Store:
@@ -39,7 +41,10 @@ def make_s3(s3_server: SeaweedServer) -> Callable[[str], Store]:
             page_size=2,
         )
 
-    return make
+    whole, below, wrapped = make(""), make("lab/eeg"), Retrying(make("other"), pause=_no_pause)
+    yield {"bucket": whole, "prefix": below, "retrying": wrapped}
+    for store in (whole, below, wrapped):
+        store.close()
 
 
 @pytest.fixture(params=["memory", "memory-5MiB", "directory", "retrying", "faulty", "both"])
@@ -52,11 +57,11 @@ def local_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         case "directory":
             return DirectoryStore(tmp_path)
         case "retrying":
-            return Retrying(DirectoryStore(tmp_path))
+            return Retrying(DirectoryStore(tmp_path), pause=_no_pause)
         case "faulty":
             return Faulty(MemoryStore())
         case _:
-            return Retrying(Faulty(MemoryStore()))
+            return Retrying(Faulty(MemoryStore()), pause=_no_pause)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -67,10 +72,5 @@ def test_local_store_keeps(local_store: Store, check: Check) -> None:
 @pytest.mark.server
 @pytest.mark.parametrize("kind", ["bucket", "prefix", "retrying"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_s3_keeps(make_s3: Callable[[str], Store], kind: str, check: Check) -> None:
-    number = next(_numbers)
-    store = make_s3("" if kind == "bucket" else f"deep/{kind}-{number}")
-    if kind == "retrying":
-        store = Retrying(store)
-    check(store, f"check/{number}/")
-    store.close()
+def test_s3_keeps(s3_stores: dict[str, Store], kind: str, check: Check) -> None:
+    check(s3_stores[kind], f"check/{check.__name__}/")

@@ -314,3 +314,17 @@ def test_spans_are_sound_for_any_bytes(data: bytes) -> None:
     spans = MATCHER.find(data)
     assert all(0 <= a < b <= len(data) for a, b in spans)
     assert all(spans[i][1] < spans[i + 1][0] for i in range(len(spans) - 1))
+
+
+def test_further_names_are_searched_by_their_uncommon_parts() -> None:
+    matcher = Matcher(Identifiers(also=("T. Quillonby", "1420 Fictional Way, Apt 3", "q.post@example.org", "448812")))
+    for text in ("T._Quillonby", "dr quillonby", "1420_Fictional_Way,_Apt_3", "Q.POST@example.org", "448812"):
+        assert matcher.find(text.encode())
+    for text in ("way", "postictal", "example", "post", "4488-1-2", "1420"):
+        assert matcher.find(text.encode()) == []
+
+
+def test_padding_is_no_letter() -> None:
+    for pad in (b"\0", b"\xff", b"\xff\xff\xff", b"\x14"):
+        assert BALL.find(pad + b"Ball" + pad) == [(len(pad), len(pad) + 4)]
+    assert BALL.find(b"\xe9Ball") == []

@@ -124,7 +124,8 @@ MONTAGE = (
     b'(."ChanNames", ("LA1", "LA2", "LA3", "LA4", "Odalys")), (."Gain", "1.000000"), (."Color", (12, 300, 98101)))))'
 )
 TREE = (
-    b'(.(."Info", (.(."Name", (.(."LastName", "Quillfeather"), (."FirstName", "Odalys"), (."MiddleName", "Brynhild"))), '
+    b'(.(."Info", (.(."Name", (.(."LastName", "Quillfeather"), (."FirstName", "Odalys"), '
+    b'(."MiddleName", "Brynhild"))), '
     b'(."Personal", (.(."BirthDate", '
     + BIRTH_OLE.encode()
     + b'), (."Gender", "F"), (."Height", 170), (."Type", "kin"))), '

@@ -91,7 +91,8 @@ def test_half_processed_form_nested_and_mixed(tmp_path: Path) -> None:
     assert found.studies[0].person.last_name == "Quillfeather"
     assert [r.person.last_name for r in found.recordings] == ["Quillfeather"] * 2
     assert [(t.file.kind, t.start_utc) for t in found.texts] == [(Kind.SNC_TEXT, START), (Kind.VTC_TEXT, START)]
-    assert found.texts[1].person.first_name == "Odalys"
+    assert [t.person.first_name for t in found.texts] == ["Odalys", "Odalys"]
+    assert all(GUID in t.person.also for t in found.texts)
     assert not found.others
     assert sorted(all_paths(found)) == sorted(on_disk(tmp_path))
 

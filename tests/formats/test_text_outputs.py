@@ -77,6 +77,15 @@ def test_clip_rows_are_read_day_first_in_utc(encoding: str) -> None:
     assert clips[0].end_utc == datetime(2021, 3, 5, 18, 13, 12, 345678, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-16-le-bom"])
+def test_accented_names_are_read_in_their_encoding(encoding: str) -> None:
+    stem = f"Müller~ Zoë_{GUID}"
+    data = encoded(vtc_text(stem), encoding)
+    assert text_outputs.read_vtc_text(io.BytesIO(data))[1].name == f"{stem}_0001.avi"
+    assert text_outputs.stems_in(io.BytesIO(data)) == (stem,)
+    assert "M" not in TextView.of(clean(Kind.VTC_TEXT, data)).text.replace("Number", "")
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_sync_rows_are_read(encoding: str) -> None:
     points = text_outputs.read_snc_text(io.BytesIO(encoded(snc_text(), encoding)))

@@ -147,7 +147,7 @@ class SeaweedServer:
             self._process.wait(timeout=30)
             self._process = None
 
-    def client(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def client(self):  # type: ignore[no-untyped-def]
         """Return a plain boto3 client, to look behind the back of the code under test."""
         return boto3.session.Session().client(
             "s3",

@@ -91,6 +91,8 @@ def record_copy(tx: Transaction, row: CopyRow) -> int:
                 crc64=row.crc64,
                 store_date=row.store_date,
             )
+    if row.bad_at is not None:
+        mark_bad(tx, known.id, row.bad_reason or "bad")
     return known.id
 
 

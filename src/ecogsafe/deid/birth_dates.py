@@ -28,7 +28,10 @@ _OLE_DAY_0 = date(1899, 12, 30)
 #: FILETIME counts 100 ns from here (FORMATS 2.12).
 _FILETIME_0 = datetime(1601, 1, 1, tzinfo=UTC)
 
-_YEAR_FIRST = re.compile(r"(\d{4})[-/._ ]?(\d{1,2})[-/._ ]?(\d{1,2})")
+#: Years in which a living patient, or a relative, may be born; other numbers are no dates.
+_YEARS = range(1850, 2101)
+
+_YEAR_FIRST = re.compile(r"(\d{4})(?:[-/._ ](\d{1,2})[-/._ ](\d{1,2})|(\d\d)(\d\d))")
 _NUMBERS = re.compile(r"(\d{1,2})[-/._ ](\d{1,2})[-/._ ](\d{4})")
 _DAY_MONTH = re.compile(r"(\d{1,2})[-/._ ]*([a-z]{3,9})[-/._, ]*(\d{4})")
 _MONTH_DAY = re.compile(r"([a-z]{3,9})[-/._ ]*(\d{1,2})[-/._, ]+(\d{4})")
@@ -36,7 +39,8 @@ _MONTH_DAY = re.compile(r"([a-z]{3,9})[-/._ ]*(\d{1,2})[-/._, ]+(\d{4})")
 
 def _date(year: int, month: int, day: int) -> Iterator[date]:
     try:
-        yield date(year, month, day)
+        if year in _YEARS:
+            yield date(year, month, day)
     except ValueError:
         return
 
@@ -48,7 +52,7 @@ def _month(name: str) -> int:
 
 def _readings(text: str) -> Iterator[date]:
     if m := _YEAR_FIRST.fullmatch(text):
-        yield from _date(int(m[1]), int(m[2]), int(m[3]))
+        yield from _date(int(m[1]), int(m[2] or m[4]), int(m[3] or m[5]))
     elif m := _NUMBERS.fullmatch(text):
         yield from _date(int(m[3]), int(m[2]), int(m[1]))
         yield from _date(int(m[3]), int(m[1]), int(m[2]))

@@ -121,7 +121,12 @@ def char_before(data: bytes, position: int, encoding: str) -> str:
             return _one_character(data[start:position])
         if data[start] < 0x80:
             break
-    return bytes((last,)).decode(CP1252, "replace")
+    return _single_byte(last)
+
+
+def _single_byte(byte: int) -> str:
+    """Return the letter of ``byte`` in cp1252; none for 0xFF, which pads binary files far more often than it is ÿ."""
+    return "" if byte == 0xFF else bytes((byte,)).decode(CP1252, "replace")
 
 
 def _one_character(encoded: bytes) -> str:
@@ -130,7 +135,7 @@ def _one_character(encoded: bytes) -> str:
         text = encoded.decode(UTF8)
     except UnicodeDecodeError:
         text = ""
-    return text if len(text) == 1 else encoded[-1:].decode(CP1252, "replace")
+    return text if len(text) == 1 else _single_byte(encoded[-1])
 
 
 def char_after(data: bytes, position: int, encoding: str) -> str:
@@ -151,4 +156,4 @@ def char_after(data: bytes, position: int, encoding: str) -> str:
         text = data[position : position + length].decode(UTF8)
     except UnicodeDecodeError:
         text = ""
-    return text if len(text) == 1 else bytes((first,)).decode(CP1252, "replace")
+    return text if len(text) == 1 else _single_byte(first)

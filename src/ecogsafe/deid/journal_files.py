@@ -142,7 +142,9 @@ class JournalFolder:
             data = self._marks_path(name).read_bytes()
         except FileNotFoundError:
             return Marks()
-        done, left, ended = set(), set(), False
+        done: set[int] = set()
+        left: set[int] = set()
+        ended = False
         # what follows the last line feed is a line the crash cut
         for line in data.decode("ascii", "replace").split("\n")[:-1]:
             match = _MARK.fullmatch(line)

@@ -210,8 +210,9 @@ def choose_mode(disk: Disk, plan: DeidPlan, out: Path, *, copy: bool) -> Mode:
         return Mode.COPY
     trees = {move.tree for move in plan.moves}
     there = {disk.mount_of(_nearest(disk, out, tree, plan.code)) for tree in trees}
-    here = {disk.mount_of(folder) for folder in {move.source.path.parent for move in plan.moves}}
-    return Mode.IN_PLACE if len(here | there) == 1 else Mode.ACROSS
+    folders = {move.source.path.parent for move in plan.moves}
+    here = {disk.mount_of(folder) for folder in folders if disk.lstat(folder) is not None}
+    return Mode.IN_PLACE if len(here | there) <= 1 else Mode.ACROSS
 
 
 def _nearest(disk: Disk, out: Path, tree: Tree, code: str) -> Path:

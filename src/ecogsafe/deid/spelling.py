@@ -88,6 +88,7 @@ def whole_name(name: str) -> Iterator[str]:
     """
     for spelling in accents(name):
         yield spelling
+        yield spelling.replace(" ", "_")  # as EDF+ writes it
         for parts in (words_of(spelling), parts_of(spelling)):
             if len(parts) > 1:
                 yield from (join.join(parts) for join in _PART_JOINS)

@@ -165,6 +165,8 @@ class _Collector:
             self.add(kind, rule, spelling.whole_name(name), shown=name)
         parts = dict.fromkeys((*spelling.words_of(name), *spelling.parts_of(name)))
         for part in parts if len(parts) > 1 else ():
+            if words.is_placeholder(part):
+                continue
             part_rule, part_why = name_rule(part, whole=False, other=other)
             self.decide(kind, part, part_rule, part_why)
             if part_rule is not Rule.JOINED:
@@ -250,19 +252,28 @@ class _Collector:
         elif birth_dates.possible_dates(term):
             self.birth_date(term)
         elif any(c.isdigit() for c in term):
-            spellings = [t for t in (term.lower(), *spelling.telephone(term)) if sum(map(str.isalnum, t)) >= 3]
+            texts = (term.lower(), term.lower().replace(" ", "_"), *spelling.telephone(term))
+            spellings = [t for t in texts if sum(c.isalnum() for c in t) >= 3]
             self.decide(kind, term, Rule.NUMBER if spellings else Rule.NOT_SEARCHED, "holds digits")
             self.add(kind, Rule.NUMBER, spellings, shown=term)
-        elif len(spelling.parts_of(term)) > 1:
-            rule, why = name_rule("".join(spelling.parts_of(term)), whole=True, other=False)
-            rule = Rule.LABEL if rule is Rule.JOINED else rule
-            self.decide(kind, term, rule, why)
-            self.add(kind, rule, spelling.whole_name(term), shown=term)
         else:
-            rule, why = name_rule(term, whole=True, other=False)
-            self.decide(kind, term, Rule.NOT_SEARCHED if rule is Rule.JOINED else rule, why)
-            if rule is not Rule.JOINED:
-                self.add(kind, rule, spelling.accents(term), shown=term)
+            parts = spelling.parts_of(term)
+            rule, why = name_rule("".join(parts), whole=True, other=False)
+            if rule is Rule.JOINED:
+                rule = Rule.LABEL if len(parts) > 1 else Rule.NOT_SEARCHED
+            self.decide(kind, term, rule, why)
+            if rule is not Rule.NOT_SEARCHED:
+                self.add(kind, rule, spelling.whole_name(term), shown=term)
+            if len(parts) > 1 and "@" not in term:
+                self._uncommon_parts(parts)
+
+    def _uncommon_parts(self, parts: Iterable[str]) -> None:
+        """Add the parts of a further name that are no ordinary words: ``T. Quillonby`` is also ``Dr Quillonby``."""
+        for part in parts:
+            rule, _ = name_rule(part, whole=False, other=False)
+            if rule is Rule.WORD:
+                self.decide(TermKind.ALSO, part, rule, "a part of a name")
+                self.add(TermKind.ALSO, rule, spelling.accents(part), shown=part)
 
     def collect(self, also: Iterable[str]) -> None:
         self.names()

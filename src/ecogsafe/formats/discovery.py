@@ -166,19 +166,23 @@ def _broken_recording(file: FoundFile, person: PersonHints, problem: str) -> Loo
 
 
 def _read_text(file: FoundFile) -> TextOutput:
+    by_name = person_hints.from_stem(file.path.stem)
     try:
         with open_regular(file.path) as opened:
+            stems = text_outputs.stems_in(opened)
             if file.kind is Kind.SNC_TEXT:
-                return TextOutput(file=file, start_utc=text_outputs.read_snc_text(opened)[0].utc)
-            clips = text_outputs.read_vtc_text(opened)
+                start = text_outputs.read_snc_text(opened)[0].utc
+            else:
+                clips = text_outputs.read_vtc_text(opened)
+                start = min(clip.start_utc for clip in clips)
+                bases = dict.fromkeys(clip.name.rpartition(".")[0] for clip in clips)
+                stems += tuple(base.removesuffix(number_suffix(base)) for base in bases)
     except EcogsafeError as error:
-        return TextOutput(file=file, start_utc=None, problem=error.problem)
+        return TextOutput(file=file, start_utc=None, person=by_name, problem=error.problem)
     except OSError:
-        return TextOutput(file=file, start_utc=None, problem="it cannot be read")
-    bases = dict.fromkeys(clip.name.rpartition(".")[0] for clip in clips)
-    stems = dict.fromkeys(base.removesuffix(number_suffix(base)) for base in bases)
-    person = person_hints.merged(person_hints.from_stem(stem) for stem in stems)
-    return TextOutput(file=file, start_utc=min(clip.start_utc for clip in clips), person=person)
+        return TextOutput(file=file, start_utc=None, person=by_name, problem="it cannot be read")
+    person = person_hints.merged(person_hints.from_stem(stem) for stem in dict.fromkeys(stems))
+    return TextOutput(file=file, start_utc=start, person=person if person.last_name else by_name)
 
 
 def _studies(members: dict[Path, list[FoundFile]], others: list[OtherEntry]) -> tuple[StudyFolder, ...]:

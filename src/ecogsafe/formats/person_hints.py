@@ -41,17 +41,19 @@ _BLANKS = frozenset("Xx0-. ")
 def merged(hints: Iterable[PersonHints]) -> PersonHints:
     """Return one person: of each field the first that is known; other spellings go to ``also``."""
     fields = {"last_name": "", "first_name": "", "middle_name": "", "mrn": "", "birth_date": ""}
-    also: dict[str, None] = {}
+    also: dict[str, str] = {}
     for hint in hints:
         for name, known in fields.items():
             value = getattr(hint, name)
             if value and not known:
                 fields[name] = value
             elif value and value.casefold() != known.casefold():
-                also[value] = None
-        also.update(dict.fromkeys(hint.also))
-    seen = {value.casefold() for value in fields.values()}
-    kept = [v for v in also if v.casefold() not in seen and len(v) > 1 and not set(v) <= _BLANKS]
+                also.setdefault(value.casefold(), value)
+        for value in hint.also:
+            also.setdefault(value.casefold(), value)
+    for value in fields.values():
+        also.pop(value.casefold(), None)
+    kept = [value for value in also.values() if len(value) > 1 and not set(value) <= _BLANKS]
     return PersonHints(**fields, also=tuple(kept[:_MOST_ALSO]))
 
 

@@ -17,14 +17,21 @@ from ecogsafe.formats.natus import read_whole
 from ecogsafe.formats.natus_times import ClipTimes, SyncPoint, filetime_to_utc
 from ecogsafe.formats.regions import Patch, Region, blot, difference
 from ecogsafe.formats.request import CleaningRequest
+from ecogsafe.formats.study_names import GUID
 from ecogsafe.formats.text_rows import TextView, parse_clip_row, parse_sync_row
 
 #: Words of the tools themselves; every other word of a preamble becomes ``x``.
-_KEPT_WORD = re.compile(
+_KEPT_HOSPITAL_STEM = re.compile(
+    rf"[^\\/:*?\"<>|\t\r\n\[\]]{{1,200}}~[^\\/:*?\"<>|\t\r\n\[\]]{{1,200}}?_{GUID.pattern}", re.I
+)
+_WORD = re.compile(
     "readvtc|snc2txt|vtc|snc|txt|avi|version|files?|names?|number|of|count|the|in|from|to|path|folder|input|output|"
     "videos?|clips?|study|segments?|records?|samples?|stamps?|start|end|begin|first|last|times?|date|utc|local|"
     "filetime|index|total|duration|rate|hz|ms|s|x+",
     re.IGNORECASE,
+)
+_HOSPITAL_STEM = re.compile(
+    rf"[^\\/:*?\"<>|\t\r\n\[\]]{{1,200}}~[^\\/:*?\"<>|\t\r\n\[\]]{{1,200}}?_{GUID.pattern}", re.I
 )
 _WORD = re.compile(r"[0-9A-Za-z\x80-\uffff]+")
 #: A number, a date or a time of day, as the middle columns of Snc2Txt may hold.
@@ -41,11 +48,12 @@ def read_vtc_text(file: BinaryIO) -> tuple[ClipTimes, ...]:
         No row, or a row whose date is none.
     """
     clips = []
-    for line in TextView.of(read_whole(file)).text.split("\n"):
+    view = TextView.of(read_whole(file))
+    for line in view.text.split("\n"):
         row = parse_clip_row(line)
         if row is not None:
-            prefix = row["prefix"]
-            name = f"{prefix[_name_start(prefix) :].strip()}{row['number']}.{row['extension']}"
+            stem = view.readable(row["prefix"][_name_start(row["prefix"]) :]).strip()
+            name = f"{stem}{row['number']}.{row['extension']}"
             clips.append(ClipTimes(name, _day_first(row["start"]), _day_first(row["end"])))
     if not clips:
         raise _not_text("ReadVTC")
@@ -68,6 +76,12 @@ def read_snc_text(file: BinaryIO) -> tuple[SyncPoint, ...]:
     if not points:
         raise _not_text("Snc2Txt")
     return tuple(points)
+
+
+def stems_in(file: BinaryIO) -> tuple[str, ...]:
+    """Return the stems of the hospital's form (``Last~ First_GUID``) that a text output holds anywhere; private."""
+    view = TextView.of(read_whole(file))
+    return tuple(dict.fromkeys(view.readable(stem).strip() for stem in _HOSPITAL_STEM.findall(view.text)))
 
 
 def text_regions(kind: Kind, file: BinaryIO) -> Iterator[Region]:

@@ -6,6 +6,8 @@ import codecs
 import re
 from dataclasses import dataclass
 
+from ecogsafe.formats.natus import decode_text
+
 _DATE = r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d(?:\.\d{1,9})?"
 _CLIP_ROW = re.compile(
     rf"(?P<prefix>.*?)(?P<number>_\d{{3,6}})\.(?P<extension>avi|mpe?g|mp4|mov)(?P<gap>[^\[]{{0,4}})"
@@ -55,6 +57,12 @@ class TextView:
         order = "little" if codec == "utf-16-le" else "big"
         units = (int.from_bytes(data[i : i + 2], order) for i in range(start, stop, 2))  # type: ignore[arg-type]
         return cls("".join(map(chr, units)), codec, start, stop)
+
+    def readable(self, text: str) -> str:
+        """Return ``text``, a piece of this view, as a person reads it: UTF-8 or UTF-16 decoded."""
+        if self.codec == "latin-1":
+            return decode_text(text.encode("latin-1"))
+        return self.bytes_of(text).decode(self.codec, errors="replace")
 
     def bytes_of(self, text: str) -> bytes:
         """Return ``text``, as many code units as this view has, in the encoding of the file."""

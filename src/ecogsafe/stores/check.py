@@ -173,9 +173,9 @@ def listing_is_whole(store: Store, under: str) -> None:
     folder = f"{under}listed/"
     # "a-b" sorts before "a/b" as text but may come after it as a folder
     names = ("a/b.edf", "a/c/d.edf", "a-b.edf", "a.edf", "ab.edf", "b.edf")
+    put(store, f"{under}listed-not.edf", b"x")
     for number, name in enumerate(names, 1):
         put(store, folder + name, sample(name, number))
-    put(store, f"{under}listed-not.edf", b"x")
     found = [(info.key, info.size) for info in store.list(folder)]
     wanted = sorted((folder + name, number) for number, name in enumerate(names, 1))
     require(sorted(found) == wanted, store, "LIST shows every object of a prefix once, and no others")

@@ -12,7 +12,7 @@ from ecogsafe.core.errors import (
     UploadGoneError,
 )
 from ecogsafe.stores.bodies import body_crc64
-from ecogsafe.stores.check import OBJECT_CHECKS, Check, put, refusal, require, require_object, sample
+from ecogsafe.stores.check import OBJECT_CHECKS, Check, CheckFailed, put, refusal, require, require_object, sample
 from ecogsafe.stores.protocol import Store, UploadedPart
 
 
@@ -185,7 +185,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def failed_checks(store: Store, under: str) -> dict[str, EcogsafeError]:
+def failed_checks(store: Store, under: str) -> dict[str, CheckFailed]:
     """Run every check and return the failures by the check's name; empty where the store keeps its promises.
 
     An error that the contract does not foresee is a failure of the check it happened in.
@@ -195,10 +195,14 @@ def failed_checks(store: Store, under: str) -> dict[str, EcogsafeError]:
     under
         Prefix of the objects to write, ends with a slash; never used before.
     """
-    failures: dict[str, EcogsafeError] = {}
+    failures: dict[str, CheckFailed] = {}
     for check in CHECKS:
         try:
             check(store, under)
-        except EcogsafeError as error:
+        except CheckFailed as error:
             failures[check.__name__] = error
+        except EcogsafeError as error:
+            failure = CheckFailed(store.url, f"failed a check: {error.problem}", next="do not rely on this store")
+            failure.__cause__ = error
+            failures[check.__name__] = failure
     return failures

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: the only metadata of an object: ``x-amz-meta-ecogsafe-upload``
 TOKEN_METADATA = "ecogsafe-upload"  # noqa: S105 (the name of a field)
 _CHUNK_BYTES = 1 << 20
-_MARKERS: tuple[Literal["KeyMarker", "UploadIdMarker"], ...] = ("KeyMarker", "UploadIdMarker")
+_MARKERS = ("KeyMarker", "UploadIdMarker")
 _CHECKSUM: dict[str, Any] = {"ChecksumAlgorithm": "CRC64NVME"}
 
 
@@ -306,7 +306,8 @@ class S3Store:
             if not answer.get("IsTruncated"):
                 return
             # Exactly what the server gave: SeaweedFS 4.48 names the upload only, and with a key added finds none.
-            given = {name: answer[f"Next{name}"] for name in _MARKERS if answer.get(f"Next{name}")}
+            told: Mapping[str, Any] = dict(answer)
+            given = {name: told[f"Next{name}"] for name in _MARKERS if told.get(f"Next{name}")}
             if not given or all(asked.get(name) == marker for name, marker in given.items()):
                 raise StoreUnreachableError(self.url, "the listing of open uploads does not go on")
             asked |= given

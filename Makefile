@@ -1,0 +1,46 @@
+# `make demo` and `make test` set themselves up: a virtual environment in .venv, everything else inside it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check soak format clean
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Making a virtual environment failed. On Debian/Ubuntu: sudo apt install python3-venv"; exit 1; }
+
+$(VENV)/.runtime: pyproject.toml | $(VENV)/bin/python
+	@echo "Setting up (first time only) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(STAMP): pyproject.toml | $(VENV)/bin/python
+	@echo "Setting up tests (first time only) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
+	@touch $@ $(VENV)/.runtime
+
+demo: $(VENV)/.runtime
+	@$(BIN)/ecogsafe demo
+
+test: $(STAMP)
+	@$(BIN)/python tools/ensure_age.py
+	@$(BIN)/python -m pytest -q
+
+check: $(STAMP)
+	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff format --check src tests tools
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/file_sizes.py
+
+# Long campaigns: the seed is printed, give it back with ECOGSAFE_SEED=…
+soak: $(STAMP)
+	@ECOGSAFE_SOAK_KILLS=$${ECOGSAFE_SOAK_KILLS:-300} $(BIN)/python -m pytest -q -m "soak or kills" --override-ini addopts=
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix src tests tools
+	$(BIN)/ruff format src tests tools
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo
