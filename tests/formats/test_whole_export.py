@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cleaned import apply
 from natus_erd import NatusERDReader
@@ -136,5 +137,6 @@ def test_natus_reader_sees_the_same_samples_after_cleaning(export: Export, tmp_p
                 (folder / file.path.name.replace(study.stem, request.stem)).write_bytes(new)
         old, cleaned = NatusERDReader.open(study.path), NatusERDReader.open(folder)
         assert old.info == cleaned.info
-        assert (old.read_samples() == cleaned.read_samples()).all()
+        span = (0, old.info.n_samples)
+        np.testing.assert_array_equal(old.read_samples(*span), cleaned.read_samples(*span))
         assert cleaned.validate(deep=True) == old.validate(deep=True)

@@ -10,14 +10,16 @@ from pathlib import Path
 
 from ecogsafe.core.errors import EcogsafeError, ExitStatus
 from ecogsafe.deid import mover
+from ecogsafe.deid.disk import Disk
 from ecogsafe.deid.journal import Entry, Journal, Mode
 from ecogsafe.deid.judge import State, judge
 from ecogsafe.deid.outcome import Outcome
-from ecogsafe.deid.work import Numbered, Work, remove_marker, set_marker, stuck
+from ecogsafe.deid.work import Numbered, Work, reason_of, remove_marker, set_marker, stuck
 
 _ALTERED = "changed under OUT since apply"
 _LOST = "no longer under OUT; if it was freed, ecogsafe download brings it back"
 _NO_SOURCE = "its source is gone, so that this copy may be the only one"
+_TAKEN = "its old name is taken by another file"
 _WHY = {
     State.ALTERED: _ALTERED,
     State.LOST: _LOST,
@@ -26,13 +28,20 @@ _WHY = {
 }
 
 
-def why_not(journal: Journal, state: State) -> str:
-    """Return why an entry in ``state`` is not taken back, "" if there is nothing to take back or it can be."""
+def can_go_back(disk: Disk, journal: Journal, entry: Entry) -> tuple[bool, str]:
+    """Return whether there is something to take back that may be, and why not where there is and may not."""
+    state = judge(disk, journal, entry)
     if state in (State.ALTERED, State.LOST):
-        return _WHY[state]
-    if journal.mode is Mode.COPY and state is State.MOVED:
-        return _NO_SOURCE
-    return ""
+        return False, _WHY[state]
+    if journal.mode is Mode.IN_PLACE:
+        if state is State.MOVED and disk.lstat(entry.source) is not None:
+            return False, _TAKEN
+        return state in (State.MOVED, State.LINKED, State.PATCHED, State.MIXED), ""
+    if state is State.MOVED:
+        return journal.mode is Mode.ACROSS, "" if journal.mode is Mode.ACROSS else _NO_SOURCE
+    if state is State.CHANGED and disk.lstat(journal.target(entry)) is not None:
+        return False, _WHY[state]
+    return state is State.COPIED, ""
 
 
 def go_back(work: Work) -> Outcome:
@@ -50,7 +59,7 @@ def go_back(work: Work) -> Outcome:
         The disk cannot even be asked; the journal stays open.
     """
     journal = work.journal
-    set_marker(journal)
+    set_marker(work.disk, journal)
     if journal.reverses is not None:
         # from here on the undo is what is open; a cut apply must not go on after it
         work.journals.end(journal.reverses)
@@ -63,8 +72,8 @@ def go_back(work: Work) -> Outcome:
         behind += len(group)
         work.progress(behind)
     _restore_folders(work)
-    work.journals.end(journal.id)
     remove_marker(work.disk, journal)
+    work.journals.end(journal.id)
     return work.outcome
 
 
@@ -81,6 +90,7 @@ def _in_place(work: Work, group: list[Numbered]) -> None:
             elif state is State.LINKED:
                 mover.finish_link(disk, keep=entry.source, drop=target)
             elif state in (State.ALTERED, State.CHANGED, State.LOST):
+                mover.put_back(disk, entry)
                 work.not_done(entry, _WHY[state], ExitStatus.PARTIAL)
                 left.append(index)
                 continue
@@ -90,14 +100,23 @@ def _in_place(work: Work, group: list[Numbered]) -> None:
             left.append(index)
     work.sync_folders(e.source.parent for _, e in back)
     work.sync_folders(folder for folder in _target_folders(journal, group) if disk.lstat(folder) is not None)
-    for _, entry in back:
+    for index, entry in list(back):
         try:
             mover.restore_source(disk, entry)
         except OSError as error:
-            raise stuck(entry, error) from error
-    work.journals.mark(journal.id, done=[i for i, _ in back if i not in work.marks.done], left=left)
+            raise stuck(entry, error) from None
+        except EcogsafeError as error:
+            work.failed(entry, error)
+            back.remove((index, entry))
+            left.append(index)
+    _note(work, back, left)
+
+
+def _note(work: Work, back: list[Numbered], left: list[int]) -> None:
+    known = work.marks.done
+    work.journals.mark(work.journal.id, done=[i for i, _ in back if i not in known], left=left)
     for index, entry in back:
-        work.done(entry, before=index in work.marks.done)
+        work.done(entry, before=index in known)
 
 
 def _target_folders(journal: Journal, group: list[Numbered]) -> list[Path]:
@@ -121,9 +140,7 @@ def _by_copy(work: Work, group: list[Numbered]) -> None:
             left.append(index)
     folders = [*_target_folders(journal, group), *(e.source.parent for _, e in back)]
     work.sync_folders(folder for folder in folders if disk.lstat(folder) is not None)
-    work.journals.mark(journal.id, done=[i for i, _ in back if i not in work.marks.done], left=left)
-    for index, entry in back:
-        work.done(entry, before=index in work.marks.done)
+    _note(work, back, left)
 
 
 def _take_copy_back(work: Work, entry: Entry) -> str:
@@ -164,12 +181,16 @@ def _restore_folders(work: Work) -> None:
     journal = work.journal
     deepest_first = sorted(journal.source_folders, key=lambda f: len(f.path.parts), reverse=True)
     for folder in deepest_first:
-        state = work.disk.lstat(folder.path)
-        if state is not None:
-            work.disk.restore_folder(
-                folder.path, mode=folder.mode, atime_ns=folder.atime_ns, mtime_ns=folder.mtime_ns
-            )
+        if work.disk.lstat(folder.path) is None:
+            continue
+        try:
+            work.disk.restore_folder(folder.path, mode=folder.mode, atime_ns=folder.atime_ns, mtime_ns=folder.mtime_ns)
+        except OSError as error:
+            work.note(f"a folder of EXPORT keeps its new time ({reason_of(error)})")
     for name in reversed(journal.folders_created):
         path = journal.out_root / name
-        if work.disk.lstat(path) is not None and work.disk.remove_folder(path):
-            work.disk.sync_folder(path.parent)
+        try:
+            if work.disk.lstat(path) is not None and work.disk.remove_folder(path):
+                work.disk.sync_folder(path.parent)
+        except OSError as error:
+            work.note(f"OUT/{name} stays, empty ({reason_of(error)})")

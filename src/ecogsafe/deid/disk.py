@@ -134,8 +134,12 @@ class Disk:
             os.close(fd)
 
     def sync_folder(self, path: Path) -> None:
-        """Make the names in a folder durable."""
-        fsync_directory(path)
+        """Make the names in a folder durable, where its file system can (some network ones cannot be asked)."""
+        try:
+            fsync_directory(path)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP):
+                raise
 
     def free_bytes(self, path: Path) -> int:
         """Return the room on the file system of ``path`` that we may fill."""

@@ -7,6 +7,8 @@ Each entry begins with a look at the disk, so that repeating a step does no harm
 
 from __future__ import annotations
 
+import errno
+
 from ecogsafe.core.errors import EcogsafeError, ExitStatus
 from ecogsafe.deid import mover
 from ecogsafe.deid.journal import Entry, Mode
@@ -38,7 +40,7 @@ def go_forward(work: Work) -> Outcome:
         The disk cannot even be asked; the journal stays open.
     """
     journal = work.journal
-    set_marker(journal)
+    set_marker(work.disk, journal)
     make_folders(work.disk, journal.out_root, journal.folders_created)
     step = _in_place if journal.mode is Mode.IN_PLACE else _by_copy
     behind = 0
@@ -47,8 +49,9 @@ def go_forward(work: Work) -> Outcome:
         step(work, group)
         behind += len(group)
         work.progress(behind)
-    work.journals.end(journal.id)
+    # a cut in between leaves an open journal, which the next run ends; the other way round a marker would stay
     remove_marker(work.disk, journal)
+    work.journals.end(journal.id)
     return work.outcome
 
 
@@ -95,9 +98,7 @@ def _settle(work: Work, moved: list[Numbered], before: list[Numbered], left: lis
     work.sync_folders(work.journal.target(e).parent for e in both)
     work.sync_folders(e.source.parent for e in both if work.disk.lstat(e.source.parent) is not None)
     noted = work.marks.done
-    work.journals.mark(
-        work.journal.id, done=[i for i, _ in (*moved, *before) if i not in noted], left=left
-    )
+    work.journals.mark(work.journal.id, done=[i for i, _ in (*moved, *before) if i not in noted], left=left)
     for _, entry in before:
         work.done(entry, before=True)
     for _, entry in moved:
@@ -125,7 +126,7 @@ def _by_copy(work: Work, group: list[Numbered]) -> None:
             elif state is State.MOVED:
                 before.append((index, entry))
             elif state in (State.COPIED, State.ALTERED):
-                raise FileExistsError(17, "")
+                raise FileExistsError(errno.EEXIST, "")
             else:
                 raise mover.changed(entry, _NOT_OURS[state])
         except (OSError, EcogsafeError) as error:
@@ -147,9 +148,7 @@ def _remove_sources(work: Work, standing: list[Entry], *, whole: bool) -> None:
     """Remove the sources of a segment whose clean copies all stand; a source that changed since is kept."""
     if not whole:
         for entry in standing:
-            work.not_done(
-                entry, "copied; the source stays because its segment is not whole", ExitStatus.PARTIAL
-            )
+            work.not_done(entry, "copied; the source stays because its segment is not whole", ExitStatus.PARTIAL)
         return
     removed = []
     for entry in standing:

@@ -13,7 +13,7 @@ from ecogsafe.deid.planned import masked_path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotDone:
-    """One file that stayed as it was; ``path`` is private."""
+    """One file that stayed as it was; ``path`` is private, and that of a source unless an undo left it."""
 
     path: Path
     #: where it would have gone, below OUT
@@ -29,7 +29,7 @@ class NotDone:
             status="left_behind" if self.status is ExitStatus.SOURCE_CHANGED else "failed",
             subject=code,
             segment=self.segment,
-            path=masked_path(self.path, root),
+            path=self.place if action == "undo" else masked_path(self.path, root),
             message=self.reason,
             details={"exit_status": int(self.status)},
         )

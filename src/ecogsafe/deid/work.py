@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from ecogsafe.core.durable import write_atomically
 from ecogsafe.core.errors import (
     EcogsafeError,
     ExitStatus,
@@ -46,9 +45,7 @@ class Work:
     outcome: Outcome = field(default_factory=Outcome)
 
     @classmethod
-    def of(
-        cls, journal: Journal, *, journals: JournalFolder, disk: Disk, events: EventSink, stop: Stop
-    ) -> Work:
+    def of(cls, journal: Journal, *, journals: JournalFolder, disk: Disk, events: EventSink, stop: Stop) -> Work:
         """Return the work that ``journal`` asks for, with what was noted of it."""
         marks = journals.marks(journal.id)
         outcome = Outcome(journal=journal.id)
@@ -119,8 +116,12 @@ class Work:
                 "the disk is full",
                 safe="Every file is either as it was or done",
                 next="make room and run the same command again to continue",
-            ) from error
+            ) from None
         self.not_done(entry, reason_of(error), status_of(error))
+
+    def note(self, text: str) -> None:
+        """Tell something that changes nothing about the files."""
+        self.events(Item(action=self.action, status="note", subject=self.journal.subject, message=text))
 
     def progress(self, started: int) -> None:
         """Report how far the journal is; ``started`` entries are behind us."""
@@ -141,13 +142,15 @@ class Work:
 
         Raises
         ------
+        NoSpaceError
+            The disk is full; the journal stays open.
         SourceUnreadableError
             It can be neither finished nor put back now; the journal stays open and holds every byte.
         """
         try:
             put_back(self.disk, entry)
         except OSError as second:
-            raise stuck(entry, second) from error
+            raise stuck(entry, second) from None
         self.failed(entry, error)
 
     def sync_folders(self, paths: Iterable[Path]) -> None:
@@ -180,19 +183,24 @@ def status_of(error: OSError | EcogsafeError) -> ExitStatus:
     return error.exit_status if isinstance(error, EcogsafeError) else ExitStatus.PARTIAL
 
 
-def check_marker(journals: JournalFolder, out: Path, code: str) -> None:
-    """Refuse a subject whose marker below OUT speaks of a journal that is open, here or on another machine.
+def check_marker(disk: Disk, journals: JournalFolder, out: Path, code: str) -> None:
+    """Refuse a subject whose marker below OUT is another home's; take away one whose journal has ended.
 
     Raises
     ------
     LockedError
         Another run, or another home, works on the subject.
     """
-    try:
-        name = open_marker(out, code).read_text(encoding="ascii").strip()
-    except FileNotFoundError:
+    path = open_marker(out, code)
+    if disk.lstat(path) is None:
         return
+    fd = disk.open_to_read(path)
+    try:
+        name = disk.read_at(fd, 0, 200).decode("ascii", "replace").strip()
+    finally:
+        os.close(fd)
     if name in journals.ids(code) and journals.marks(name).ended:
+        disk.unlink(path)
         return
     raise LockedError(
         code,
@@ -201,10 +209,26 @@ def check_marker(journals: JournalFolder, out: Path, code: str) -> None:
     )
 
 
-def set_marker(journal: Journal) -> None:
-    """Say below OUT that the journal is open."""
+def set_marker(disk: Disk, journal: Journal, *, first: bool = False) -> None:
+    """Say below OUT that the journal is open; may be called again.
+
+    A marker that an apply left is kept by its undo: what it says is that the subject is being worked on.
+
+    Raises
+    ------
+    FileExistsError
+        ``first``, and somebody else was quicker.
+    """
     path = open_marker(journal.out_root, journal.subject)
-    write_atomically(path, f"{journal.id}\n".encode("ascii"), mode=0o640)
+    if not first and disk.lstat(path) is not None:
+        return
+    fd = disk.create(path, 0o640)
+    try:
+        disk.write_at(fd, f"{journal.id}\n".encode("ascii"), 0)
+        disk.sync(fd)
+    finally:
+        os.close(fd)
+    disk.sync_folder(path.parent)
 
 
 def remove_marker(disk: Disk, journal: Journal) -> None:
@@ -213,8 +237,3 @@ def remove_marker(disk: Disk, journal: Journal) -> None:
     if disk.lstat(path) is not None:
         disk.unlink(path)
         disk.sync_folder(path.parent)
-
-
-def segments_of(entries: Sequence[Entry]) -> int:
-    """Return how many segments ``entries`` belong to."""
-    return len({e.segment for e in entries})

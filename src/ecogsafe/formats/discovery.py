@@ -40,15 +40,19 @@ _DECIMATED = "decimated"
 
 
 def discover(export: Path) -> Discovery:
-    """Return everything that lies below ``export``, sorted by path.
+    """Return everything that lies below ``export``: a folder before the folders in it, in byte order of names.
 
     Raises
     ------
     UsageError
         ``export`` does not exist, is no folder or cannot be read.
     """
-    if not export.is_dir():
-        raise UsageError("EXPORT", "it is not a folder" if export.exists() else "it does not exist")
+    try:
+        mode = export.stat().st_mode
+    except OSError:
+        raise UsageError("EXPORT", "it does not exist or cannot be reached", next="check the path") from None
+    if not stat.S_ISDIR(mode):
+        raise UsageError("EXPORT", "it is not a folder", next="name the folder that the hospital handed over")
     recordings: list[LooseRecording] = []
     texts: list[TextOutput] = []
     others: list[OtherEntry] = []

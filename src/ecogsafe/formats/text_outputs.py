@@ -21,21 +21,18 @@ from ecogsafe.formats.study_names import GUID
 from ecogsafe.formats.text_rows import TextView, parse_clip_row, parse_sync_row
 
 #: Words of the tools themselves; every other word of a preamble becomes ``x``.
-_KEPT_HOSPITAL_STEM = re.compile(
-    rf"[^\\/:*?\"<>|\t\r\n\[\]]{{1,200}}~[^\\/:*?\"<>|\t\r\n\[\]]{{1,200}}?_{GUID.pattern}", re.I
-)
-_WORD = re.compile(
+_KEPT_WORD = re.compile(
     "readvtc|snc2txt|vtc|snc|txt|avi|version|files?|names?|number|of|count|the|in|from|to|path|folder|input|output|"
     "videos?|clips?|study|segments?|records?|samples?|stamps?|start|end|begin|first|last|times?|date|utc|local|"
     "filetime|index|total|duration|rate|hz|ms|s|x+",
     re.IGNORECASE,
 )
-_HOSPITAL_STEM = re.compile(
-    rf"[^\\/:*?\"<>|\t\r\n\[\]]{{1,200}}~[^\\/:*?\"<>|\t\r\n\[\]]{{1,200}}?_{GUID.pattern}", re.I
-)
+_IN_NAME = r"[^\\/:*?\"<>|\t\r\n\[\]]{1,200}?"
+_HOSPITAL_STEM = re.compile(f"{_IN_NAME}~{_IN_NAME}_{GUID.pattern}", re.IGNORECASE)
 _WORD = re.compile(r"[0-9A-Za-z\x80-\uffff]+")
 #: A number, a date or a time of day, as the middle columns of Snc2Txt may hold.
 _MEASURE = re.compile(r"\s*(?:[+-]?[0-9]+(?:\.[0-9]+)?|[0-9/.:\- ]*[0-9]{1,2}:[0-9]{2}[0-9:.]*(?: ?[AP]M)?)\s*", re.I)
+_ROW_NUMBER = re.compile(r"^\s*\d+[.):]?\s+")
 _PATH_ENDS = ("\\", "/", "\t", '"', "'", "|", ">")
 
 
@@ -52,7 +49,7 @@ def read_vtc_text(file: BinaryIO) -> tuple[ClipTimes, ...]:
     for line in view.text.split("\n"):
         row = parse_clip_row(line)
         if row is not None:
-            stem = view.readable(row["prefix"][_name_start(row["prefix"]) :]).strip()
+            stem = _unnumbered(view.readable(row["prefix"][_name_start(row["prefix"]) :]))
             name = f"{stem}{row['number']}.{row['extension']}"
             clips.append(ClipTimes(name, _day_first(row["start"]), _day_first(row["end"])))
     if not clips:
@@ -81,7 +78,7 @@ def read_snc_text(file: BinaryIO) -> tuple[SyncPoint, ...]:
 def stems_in(file: BinaryIO) -> tuple[str, ...]:
     """Return the stems of the hospital's form (``Last~ First_GUID``) that a text output holds anywhere; private."""
     view = TextView.of(read_whole(file))
-    return tuple(dict.fromkeys(view.readable(stem).strip() for stem in _HOSPITAL_STEM.findall(view.text)))
+    return tuple(dict.fromkeys(_unnumbered(view.readable(stem)) for stem in _HOSPITAL_STEM.findall(view.text)))
 
 
 def text_regions(kind: Kind, file: BinaryIO) -> Iterator[Region]:
@@ -137,6 +134,11 @@ def _day_first(text: str) -> datetime:
     except ValueError as error:
         raise MalformedFileError("a text output", "a row holds a date that is none") from error
     return moment + timedelta(microseconds=int(f"{fraction:0<6}"[:6]))
+
+
+def _unnumbered(name: str) -> str:
+    """Return ``name`` without the row number that may stand before it."""
+    return _ROW_NUMBER.sub("", name).strip()
 
 
 def _name_start(prefix: str) -> int:

@@ -1,0 +1,177 @@
+"""``ecogsafe deid``: plan, apply, undo, scan."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import click
+
+from ecogsafe.core.errors import UsageError
+from ecogsafe.service.deid_planning import DeidRequest, Identifiers, read_identifiers_file
+from ecogsafe.service.home import PasswordSource
+from ecogsafe.ui.cli.shell import PASSWORD_FILE, Shell
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group("deid")
+def command() -> None:
+    """De-identify an export: look at the plan, apply it, take it back, search for what is left."""
+
+
+def _person_options(function: F) -> F:
+    options = (
+        click.argument("export", type=click.Path(path_type=Path)),
+        click.option("--identifiers", metavar="FILE|-", help="TOML file (mode 0600) or - for standard input."),
+        click.option("--last-name", default="", metavar="L", help="Prefer --identifiers -: arguments can be seen."),
+        click.option("--first-name", default="", metavar="F"),
+        click.option("--mrn", default="", metavar="M"),
+        click.option("--birth-date", default="", metavar="YYYY-MM-DD"),
+        click.option("--also", multiple=True, metavar="TEXT", help="Anything else that identifies the person."),
+        click.option("--subject", "code", metavar="CODE", help="A code used before."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _identifiers(source: str | None, last: str, first: str, mrn: str, birth: str, also: tuple[str, ...]) -> Identifiers:
+    flags = Identifiers(last_name=last, first_name=first, mrn=mrn, birth_date=birth, also=also)
+    if source is None:
+        if not flags.is_empty:
+            click.echo("note: identifiers on the command line can be seen by others; prefer --identifiers -", err=True)
+        return flags
+    if source == "-" and sys.stdin.isatty():
+        click.echo(
+            'Identifiers as TOML (last_name = "…", first_name, mrn, birth_date, also = […]); end with Ctrl-D:', err=True
+        )
+    given = Identifiers.from_toml(sys.stdin.read()) if source == "-" else read_identifiers_file(Path(source))
+    return given.merge(flags)
+
+
+@command.command("plan")
+@_person_options
+@click.option("--to", "out", type=click.Path(path_type=Path), metavar="OUT", help="Where apply would put the files.")
+@click.option("--show-names", is_flag=True, help="Show source names (on a terminal only).")
+@click.pass_obj
+def plan_command(
+    shell: Shell,
+    export: Path,
+    identifiers: str | None,
+    last_name: str,
+    first_name: str,
+    mrn: str,
+    birth_date: str,
+    also: tuple[str, ...],
+    code: str | None,
+    out: Path | None,
+    show_names: bool,  # noqa: FBT001
+) -> int:
+    """Show what apply would do: segments in order, pairs and how sure they are, what is missing or left behind."""
+    from ecogsafe.service.deid_planning import plan
+    from ecogsafe.service.running import Run
+
+    def work(run: Run) -> None:
+        if show_names and not sys.stdout.isatty():
+            raise UsageError("--show-names", "works on a terminal only", next="leave it out")
+        given = _identifiers(identifiers, last_name, first_name, mrn, birth_date, also)
+        request = DeidRequest(export=export, out=out, identifiers=given, code=code)
+        made, _ = plan(run, request, _password_if_possible(shell))
+        if show_names:
+            for move in made.moves:
+                click.echo(f"{move.source.path}  ->  {move.place}")
+
+    return shell.carry_out("deid plan", work)
+
+
+def _password_if_possible(shell: Shell) -> PasswordSource | None:
+    return shell.password if shell.has_terminal or os.environ.get(PASSWORD_FILE) else None
+
+
+@command.command("apply")
+@_person_options
+@click.option("--to", "out", type=click.Path(path_type=Path), metavar="OUT", required=True, help="Where the files go.")
+@click.option("--annotations", type=click.Choice(["redact", "wipe", "keep"]), default="redact", show_default=True)
+@click.option("--copy", is_flag=True, help="Leave EXPORT as it is; make clean copies.")
+@click.option(
+    "--keep-native-content", is_flag=True, help="Leave the contents of Natus files; they then only go sealed."
+)
+@click.option(
+    "--settle",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Leave files modified more recently.",
+)
+@click.pass_obj
+def apply_command(
+    shell: Shell,
+    export: Path,
+    identifiers: str | None,
+    last_name: str,
+    first_name: str,
+    mrn: str,
+    birth_date: str,
+    also: tuple[str, ...],
+    code: str | None,
+    out: Path,
+    annotations: Literal["redact", "wipe", "keep"],
+    copy: bool,  # noqa: FBT001
+    keep_native_content: bool,  # noqa: FBT001
+    settle: float,
+) -> int:
+    """Give the files of one person their code: names, headers, annotations, text; undoable, byte for byte."""
+    from ecogsafe.service.deid_applying import apply
+    from ecogsafe.service.running import Run
+
+    def work(run: Run) -> None:
+        given = _identifiers(identifiers, last_name, first_name, mrn, birth_date, also)
+        request = DeidRequest(
+            export=export,
+            out=out,
+            identifiers=given,
+            code=code,
+            annotations=annotations,
+            copy=copy,
+            keep_native_content=keep_native_content,
+            settle_s=settle,
+        )
+        apply(run, request, shell.password, shell.confirm)
+
+    return shell.carry_out("deid apply", work)
+
+
+@command.command("undo")
+@click.argument("code")
+@click.option("--journal", "journal_id", metavar="ID", help="Only if this is the newest.")
+@click.pass_obj
+def undo_command(shell: Shell, code: str, journal_id: str | None) -> int:
+    """Take the newest apply of CODE back: names, bytes, modes and times as they were."""
+    from ecogsafe.service.deid_undoing import undo
+
+    return shell.carry_out("deid undo", lambda run: undo(run, code, journal_id, shell.password, shell.confirm))
+
+
+@command.command("scan")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--subject", "code", metavar="CODE", help="Search for this subject's identifiers, and clear what is clean."
+)
+@click.option("--term", "terms", multiple=True, metavar="TEXT", help="Search for this too.")
+@click.option("--accept", "accepted", multiple=True, metavar="FINDING", help="A finding judged harmless (audited).")
+@click.pass_obj
+def scan_command(
+    shell: Shell, paths: tuple[Path, ...], code: str | None, terms: tuple[str, ...], accepted: tuple[str, ...]
+) -> int:
+    """Search files for identifiers: 0 clean, 20 found."""
+    from ecogsafe.service.deid_scanning import scan
+
+    return shell.carry_out(
+        "deid scan",
+        lambda run: scan(run, paths, code=code, terms=terms, accepted=accepted, password=shell.password),
+    )

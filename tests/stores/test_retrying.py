@@ -1,0 +1,288 @@
+"""What is repeated, what is asked first, and what is never repeated."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecogsafe.core.errors import (
+    ChecksumRefusedError,
+    ObjectExistsError,
+    StillColdError,
+    StoreError,
+    StoreRefusedError,
+    StoreUnreachableError,
+    UploadGoneError,
+)
+from ecogsafe.stores.bodies import body_crc64
+from ecogsafe.stores.check import got, put, sample
+from ecogsafe.stores.directory import DirectoryStore
+from ecogsafe.stores.faulty import Fault, Faulty, Script
+from ecogsafe.stores.memory import MemoryStore
+from ecogsafe.stores.protocol import Store
+from ecogsafe.stores.retrying import Backoff, Retrying
+
+KEY = "abcd1234/abcd1234_1.edf"
+DATA = sample("retried", 300_000)
+URL = "memory://objects"
+
+
+def unreachable() -> StoreUnreachableError:
+    return StoreUnreachableError(URL, "no answer")
+
+
+def before() -> Fault:
+    return Fault(error=unreachable())
+
+
+def after() -> Fault:
+    return Fault(error=unreachable(), when="after")
+
+
+def retrying(script: Script, inner: Store | None = None, attempts: int = 4) -> tuple[Retrying, Faulty, list[float]]:
+    faulty = Faulty(inner or MemoryStore(), script)
+    pauses: list[float] = []
+    store = Retrying(faulty, backoff=Backoff(attempts=attempts), pause=pauses.append, chance=lambda: 1.0)
+    return store, faulty, pauses
+
+
+def begun(store: Retrying, token: str = "t") -> tuple[str, list[bytes]]:
+    pieces = [DATA[:100_000], DATA[100_000:200_000], DATA[200_000:]]
+    upload_id = store.begin_upload(KEY, token=token, size=len(DATA))
+    for number, piece in enumerate(pieces, 1):
+        store.put_part(KEY, upload_id, number, piece, offset=(number - 1) * 100_000, crc64=body_crc64(piece))
+    return upload_id, pieces
+
+
+def finish(store: Retrying, upload_id: str, token: str = "t") -> object:
+    parts = store.inner.list_parts(KEY, upload_id)
+    return store.finish_upload(KEY, upload_id, parts, crc64=body_crc64(DATA), size=len(DATA), token=token)
+
+
+def test_pauses_grow_to_a_limit_and_then_the_error_comes_out() -> None:
+    store, faulty, pauses = retrying({"head": [before()] * 20}, attempts=9)
+    with pytest.raises(StoreUnreachableError):
+        store.head(KEY)
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert faulty.count("head") == 9
+
+
+def test_pauses_are_drawn_between_none_and_the_limit() -> None:
+    backoff = Backoff(first_s=2, longest_s=60)
+    assert backoff.pause_s(1, 0.0) == 0
+    assert backoff.pause_s(3, 0.5) == 4
+    assert backoff.pause_s(300, 1.0) == 60
+
+
+@pytest.mark.parametrize("error", [StoreRefusedError(URL, "no"), StillColdError(URL, "cold")])
+def test_what_cannot_help_is_not_repeated(error: StoreError) -> None:
+    store, faulty, pauses = retrying({"head": [Fault(error=error)]})
+    with pytest.raises(type(error)):
+        store.head(KEY)
+    assert faulty.count("head") == 1 and not pauses
+
+
+def test_an_interrupted_pause_ends_the_trying() -> None:
+    def stop(_: float) -> None:
+        raise KeyboardInterrupt
+
+    faulty = Faulty(MemoryStore(), {"head": [before(), before()]})
+    with pytest.raises(KeyboardInterrupt):
+        Retrying(faulty, pause=stop).head(KEY)
+    assert faulty.count("head") == 1
+
+
+def test_harmless_calls_are_repeated() -> None:
+    twice = [before(), after()]
+    store, faulty, pauses = retrying(
+        {name: list(twice) for name in ("begin_upload", "put_part", "list_parts", "abort_upload", "list_uploads")}
+    )
+    upload_id, _ = begun(store)
+    assert len(store.list_parts(KEY, upload_id)) == 3
+    assert upload_id in {upload.upload_id for upload in store.list_uploads("abcd")}
+    store.abort_upload(KEY, upload_id)
+    assert faulty.count("put_part") == 5
+    assert len(pauses) == 10
+
+
+def test_reading_goes_on_at_the_byte_reached() -> None:
+    faults = [Fault(error=unreachable(), after=n) for n in (70_000, 1, 65_537)]
+    store, faulty, pauses = retrying({"read": faults})
+    put(faulty.inner, KEY, DATA)
+    starts: list[int] = []
+    honest = faulty.inner.read
+
+    def noted(key: str, start: int = 0, stop: int | None = None):  # type: ignore[no-untyped-def]
+        starts.append(start)
+        return honest(key, start, stop)
+
+    faulty.inner.read = noted  # type: ignore[method-assign]
+    assert b"".join(store.read(KEY, 10, 250_000)) == DATA[10:250_000]
+    assert starts == [10, 70_010, 70_011, 135_548]
+    assert pauses == [0.5, 0.5, 0.5]
+
+
+def test_reading_gives_up_when_nothing_moves() -> None:
+    store, _, _ = retrying({"read": [before()] * 9})
+    put(store.inner, KEY, DATA)
+    with pytest.raises(StoreUnreachableError):
+        got(store, KEY)
+
+
+def test_a_broken_listing_gives_each_object_once() -> None:
+    store, faulty, _ = retrying({"list": [Fault(error=unreachable(), after=n) for n in (2, 1, 3)]})
+    keys = [f"a/{number}" for number in range(5)]
+    for key in keys:
+        put(faulty.inner, key, DATA)
+    assert [info.key for info in store.list("a/")] == keys
+    assert faulty.count("list") == 4
+
+
+def test_a_put_that_did_not_happen_is_repeated() -> None:
+    store, faulty, _ = retrying({"put": [before(), before()]})
+    put(store, KEY, DATA, token="mine")
+    assert got(store, KEY) == DATA
+    assert [method for method, _ in faulty.calls[:5]] == ["put", "head", "put", "head", "put"]
+
+
+def test_a_put_whose_answer_was_lost_is_not_repeated() -> None:
+    store, faulty, _ = retrying({"put": [after()]})
+    info = put(store, KEY, DATA, token="mine")
+    assert info.token == "mine" and info.crc64 == body_crc64(DATA)
+    assert faulty.count("put") == 1
+
+
+def test_a_put_that_landed_late_is_known_as_ours() -> None:
+    # the first answer is lost, HEAD does not see the object yet, the second attempt meets it
+    store, faulty, _ = retrying({"put": [after()]})
+    honest = faulty.inner.head
+    answers = iter([None])
+    faulty.inner.head = lambda key, *, checksum=False: (
+        next(answers, None) or honest(key) if faulty.count("put") > 1 else None
+    )  # type: ignore[method-assign]
+    info = put(store, KEY, DATA, token="mine")
+    assert info.token == "mine" and faulty.count("put") == 2
+
+
+def test_an_object_of_another_is_not_taken_for_ours() -> None:
+    for data, token in ((DATA, "theirs"), (DATA[:-1], "mine")):
+        store, faulty, _ = retrying({"put": [before()]})
+        put(faulty.inner, KEY, data, token=token)
+        with pytest.raises(ObjectExistsError):
+            put(store, KEY, DATA, token="mine")
+        assert got(store, KEY) == data
+
+
+def test_an_existing_object_is_told_at_once() -> None:
+    store, faulty, _ = retrying({})
+    put(faulty.inner, KEY, DATA, token="mine")
+    with pytest.raises(ObjectExistsError):
+        put(store, KEY, DATA, token="mine")
+    assert faulty.count("head") == 0
+
+
+def test_a_folder_without_tokens_is_judged_by_checksum(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    store, faulty, _ = retrying({"put": [after()]}, DirectoryStore(tmp_path))
+    assert put(store, KEY, DATA).crc64 == body_crc64(DATA)
+    assert faulty.count("put") == 1
+    store, _, _ = retrying({"put": [before()]}, DirectoryStore(tmp_path))
+    with pytest.raises(ObjectExistsError):
+        put(store, KEY, DATA[::-1])
+
+
+def test_a_body_damaged_on_its_way_is_sent_again_but_not_for_ever() -> None:
+    refused = Fault(error=ChecksumRefusedError(URL, "differs"))
+    store, faulty, _ = retrying({"put": [refused, refused]}, attempts=8)
+    put(store, KEY, DATA)
+    assert (faulty.count("put"), faulty.count("head")) == (3, 0)
+    store, faulty, _ = retrying({"put_part": [refused] * 9}, attempts=8)
+    with pytest.raises(ChecksumRefusedError):
+        begun(store)
+    assert faulty.count("put_part") == 3
+
+
+def test_a_finish_whose_answer_was_lost_is_not_repeated() -> None:
+    store, faulty, _ = retrying({"finish_upload": [after()]})
+    upload_id, _ = begun(store)
+    info = finish(store, upload_id)
+    assert (got(store, KEY) == DATA and info == store.inner.inner.head(KEY)) or info is not None  # type: ignore[attr-defined]
+    assert faulty.count("finish_upload") == 1
+
+
+def test_a_finish_that_did_not_happen_is_repeated_after_asking() -> None:
+    store, faulty, _ = retrying({"finish_upload": [before(), before()]})
+    upload_id, _ = begun(store)
+    finish(store, upload_id)
+    methods = [method for method, _ in faulty.calls if method in ("finish_upload", "head")]
+    assert methods == ["finish_upload", "head", "finish_upload", "head", "finish_upload"]
+
+
+def test_an_upload_that_is_gone_is_told_unless_its_object_is_there() -> None:
+    store, faulty, _ = retrying({"finish_upload": [before()]})
+    upload_id, _ = begun(store)
+    parts = store.list_parts(KEY, upload_id)
+    faulty.inner.abort_upload(KEY, upload_id)
+    with pytest.raises(UploadGoneError):
+        store.finish_upload(KEY, upload_id, parts, crc64=body_crc64(DATA), size=len(DATA), token="t")
+
+
+def test_a_finish_that_landed_late_is_known_as_ours() -> None:
+    store, faulty, _ = retrying({"finish_upload": [after()], "head": [before(), before()]})
+    upload_id, _ = begun(store)
+    finish(store, upload_id)
+    assert faulty.count("finish_upload") == 1 and faulty.count("head") == 3
+
+
+def test_a_whole_that_is_wrong_is_not_finished_again() -> None:
+    refused = Fault(error=ChecksumRefusedError(URL, "differs"))
+    store, faulty, _ = retrying({"finish_upload": [refused]})
+    upload_id, _ = begun(store)
+    with pytest.raises(ChecksumRefusedError):
+        finish(store, upload_id)
+    assert faulty.count("finish_upload") == 1
+
+
+def test_finish_tells_of_an_object_of_another() -> None:
+    store, faulty, _ = retrying({"finish_upload": [before()]})
+    upload_id, _ = begun(store)
+    put(faulty.inner, KEY, DATA, token="theirs")
+    with pytest.raises(ObjectExistsError):
+        finish(store, upload_id)
+
+
+def test_a_wrapper_shows_what_it_wraps() -> None:
+    inner = MemoryStore("memory://lab", name="lab")
+    store, faulty, _ = retrying({}, inner)
+    for wrapper in (store, faulty):
+        assert (wrapper.url, wrapper.name, wrapper.place) == ("memory://lab", "lab", "memory://lab")
+        assert wrapper.capabilities is inner.capabilities
+    store.close()
+
+
+def test_faults_of_every_method_come_out_in_their_order() -> None:
+    faulty = Faulty(
+        MemoryStore(),
+        {
+            "put": [None, after()],
+            "head": [after()],
+            "list": [before(), Fault(error=unreachable(), when="after")],
+            "list_uploads": [Fault(error=unreachable(), after=1)],
+        },
+    )
+    put(faulty, "a", DATA)
+    with pytest.raises(StoreUnreachableError):
+        put(faulty, "b", DATA)
+    with pytest.raises(StoreUnreachableError):
+        faulty.head("a")
+    with pytest.raises(StoreUnreachableError):
+        list(faulty.list())
+    listing = faulty.list()
+    with pytest.raises(StoreUnreachableError):
+        list(listing)
+    assert sorted(info.key for info in faulty.list()) == ["a", "b"]
+    for _ in range(2):
+        faulty.begin_upload(KEY, token="t", size=1)
+    uploads = faulty.list_uploads()
+    next(uploads)
+    with pytest.raises(StoreUnreachableError):
+        next(uploads)
+    assert faulty.count("list") == 3
