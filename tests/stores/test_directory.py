@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -368,6 +370,36 @@ def test_a_kill_between_the_two_files_leaves_an_upload_that_can_be_aborted(root:
     assert [upload.upload_id for upload in store.list_uploads("abcd")] == [upload_id]
     store.abort_upload(KEY, upload_id)
     assert all_names(root) == set()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from ecogsafe.stores.check import put, sample
+from ecogsafe.stores.directory import DirectoryStore
+store = DirectoryStore(Path(sys.argv[1]))
+for number in range(10_000):
+    put(store, f"s/{number}.edf", sample(str(number), 400_000))
+    print(number, flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_whole_files_only(root: Path) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(root)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    acknowledged = [int(writer.stdout.readline()) for _ in range(5)]
+    writer.kill()
+    acknowledged += [int(line) for line in writer.stdout.read().split()]
+    writer.stdout.close()
+    writer.wait()
+    store = DirectoryStore(root)
+    there = {info.key: info.size for info in store.list()}
+    assert {f"s/{number}.edf" for number in acknowledged} <= there.keys()
+    for key in there:
+        assert got(store, key) == sample(Path(key).stem, 400_000)
+    put(store, "s/next.edf", DATA)
+    remove_abandoned(root / "s", older_than_s=-1)
+    assert all_names(root) == {*there, "s/next.edf"}
 
 
 def test_names_that_are_no_text_are_not_listed(root: Path, store: DirectoryStore) -> None:

@@ -46,12 +46,29 @@ def test_folder_urls(url: str, folder: str, canonical: str) -> None:
     assert (address.scheme, address.folder, address.url) == ("file", Path(folder), canonical)
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["", "/nas/eeg", "s3://", "s3:///x", "s3://key:hidden@bucket/x", "s3://bucket/../x", "s3://bucket//x"]
-    + ["file://nas/eeg", "file://", "file:///nas/../etc", "file:///nas?hidden", "file:nas", "file:///a#hidden"]
-    + ["azure://hidden", "glacier://hidden", "https://hidden@host/bucket", "s3://b\n/x", "file:///a%00b"],
-)
+NO_URLS = [
+    "",
+    "/nas/eeg",
+    "s3://",
+    "s3:///x",
+    "s3://key:hidden@bucket/x",
+    "s3://bucket/../x",
+    "s3://bucket//x",
+    "s3://b\n/x",
+    "file://nas/eeg",
+    "file://",
+    "file:///nas/../etc",
+    "file:///nas?hidden",
+    "file:///a#hidden",
+    "file:///a%00b",
+    "file:nas",
+    "azure://hidden",
+    "glacier://hidden",
+    "https://hidden@host/bucket",
+]
+
+
+@pytest.mark.parametrize("url", NO_URLS)
 def test_what_is_no_store_url(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_store_url(url)
@@ -76,12 +93,12 @@ def test_a_folder_opens_and_keeps_its_name(tmp_path: Path) -> None:
 
 
 def test_a_bucket_opens_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://minio.example.org:9000")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://user:hidden@minio.example.org:9000")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     store = open_store("s3://lab-video/eeg", name="video", sse="aws:kms:key-1", connections=3)
     assert isinstance(store, Retrying) and isinstance(store.inner, S3Store)
     assert (store.name, store.url) == ("video", "s3://lab-video/eeg")
-    assert store.place == "s3://lab-video@minio.example.org"
+    assert store.place == "s3://lab-video@minio.example.org:9000"
     store.close()
 
 
@@ -124,12 +141,19 @@ def test_another_store_or_none_is_refused() -> None:
         require_store_id(store, "0" * 32)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{", '{"format": 1}', '{"format": 1, "store_id": "short", "created": "x"}', "\udcff"]
-    + [json.dumps({"format": 2, "store_id": "0" * 32, "created": "x"})]
-    + [json.dumps({"format": 1, "store_id": 7, "created": "x"})],
-)
+DAMAGED = [
+    "",
+    "[]",
+    "{",
+    '{"format": 1}',
+    '{"format": 1, "store_id": "short", "created": "x"}',
+    json.dumps({"format": 2, "store_id": "0" * 32, "created": "x"}),
+    json.dumps({"format": 1, "store_id": 7, "created": "x"}),
+    "\udcff",
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_a_damaged_or_newer_id_is_refused(text: str) -> None:
     store = MemoryStore()
     put(store, STORE_ID_KEY, text.encode("utf-8", "surrogateescape"))

@@ -18,7 +18,7 @@ from ecogsafe.stores.check import got, put, sample
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.faulty import Fault, Faulty, Script
 from ecogsafe.stores.memory import MemoryStore
-from ecogsafe.stores.protocol import Store
+from ecogsafe.stores.protocol import ObjectInfo, Store
 from ecogsafe.stores.retrying import Backoff, Retrying
 
 KEY = "abcd1234/abcd1234_1.edf"
@@ -151,16 +151,32 @@ def test_a_put_whose_answer_was_lost_is_not_repeated() -> None:
     assert faulty.count("put") == 1
 
 
-def test_a_put_that_landed_late_is_known_as_ours() -> None:
+class LateStore(MemoryStore):
+    """Shows a new object only from the second HEAD on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def head(self, key: str, *, checksum: bool = False) -> ObjectInfo | None:
+        self.asked += 1
+        return None if self.asked == 1 else super().head(key, checksum=checksum)
+
+
+def test_a_put_that_shows_late_is_known_as_ours() -> None:
     # the first answer is lost, HEAD does not see the object yet, the second attempt meets it
-    store, faulty, _ = retrying({"put": [after()]})
-    honest = faulty.inner.head
-    answers = iter([None])
-    faulty.inner.head = lambda key, *, checksum=False: (
-        next(answers, None) or honest(key) if faulty.count("put") > 1 else None
-    )  # type: ignore[method-assign]
+    store, faulty, _ = retrying({"put": [after()]}, LateStore())
     info = put(store, KEY, DATA, token="mine")
-    assert info.token == "mine" and faulty.count("put") == 2
+    assert info.token == "mine" and info.crc64 == body_crc64(DATA)
+    assert faulty.count("put") == 2
+
+
+def test_a_finish_that_shows_late_is_known_as_ours() -> None:
+    store, faulty, _ = retrying({"finish_upload": [after()]}, LateStore())
+    upload_id, _ = begun(store)
+    finish(store, upload_id)
+    assert faulty.count("finish_upload") == 2
+    assert got(store, KEY) == DATA
 
 
 def test_an_object_of_another_is_not_taken_for_ours() -> None:
@@ -225,7 +241,7 @@ def test_an_upload_that_is_gone_is_told_unless_its_object_is_there() -> None:
         store.finish_upload(KEY, upload_id, parts, crc64=body_crc64(DATA), size=len(DATA), token="t")
 
 
-def test_a_finish_that_landed_late_is_known_as_ours() -> None:
+def test_a_finish_in_doubt_is_asked_about_until_there_is_an_answer() -> None:
     store, faulty, _ = retrying({"finish_upload": [after()], "head": [before(), before()]})
     upload_id, _ = begun(store)
     finish(store, upload_id)

@@ -235,7 +235,8 @@ def tell_decisions(run: Run, identifiers: Identifiers) -> None:
             Item(
                 action="identifier",
                 status="note",
-                message=f"{decision.kind} {decision.term}: {decision.rule} ({decision.why})",
+                message=f"{decision.kind} {decision.term}: {decision.rule.value}"
+                + (f" ({decision.why})" if decision.why else ""),
             )
         )
 

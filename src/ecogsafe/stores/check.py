@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ClassVar, TypeAlias
 
@@ -156,6 +157,24 @@ def put_never_replaces(store: Store, under: str) -> None:
     require(told is not None and told.token in ("first", None), store, "a refused put leaves the token as it was")
 
 
+def one_of_many_writers_wins(store: Store, under: str) -> None:
+    """Of several threads that put one key at once, one succeeds and the others are told."""
+    key = f"{under}race.edf"
+    bodies = {f"writer {number}": sample(f"writer {number}", 20_000) for number in range(6)}
+
+    def write(token: str) -> bool:
+        try:
+            put(store, key, bodies[token], token=token)
+        except ObjectExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        winners = [token for token, won in zip(bodies, pool.map(write, bodies), strict=True) if won]
+    require(len(winners) == 1, store, "one of several writers of a key wins")
+    require_object(store, key, bodies[winners[0]], "the winner's object is the one that stays")
+
+
 def false_checksum_is_refused(store: Store, under: str) -> None:
     """A body that does not fit its checksum is refused, and nothing is stored."""
     key = f"{under}false.edf"
@@ -224,6 +243,7 @@ OBJECT_CHECKS: tuple[Check, ...] = (
     checksum_and_token_are_kept,
     etag_follows_the_object,
     put_never_replaces,
+    one_of_many_writers_wins,
     false_checksum_is_refused,
     listing_is_whole,
     own_keys_are_apart,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 
 from ecogsafe.core.errors import (
     ChecksumRefusedError,
@@ -133,7 +134,8 @@ def missing_part_is_noticed(store: Store, under: str) -> None:
 def finish_never_replaces(store: Store, under: str) -> None:
     """An upload does not replace an object that came meanwhile."""
     trial = _Trial(store, f"{under}parts/kept.avi.age")
-    parts = [trial.send(number) for number in (1, 2, 3)]
+    with ThreadPoolExecutor(3) as pool:
+        parts = list(pool.map(trial.send, (1, 2, 3)))
     data = sample("meanwhile", 777)
     put(store, trial.key, data)
     with refusal(store, ObjectExistsError, "finishing an upload refuses a key that exists"):

@@ -47,7 +47,10 @@ def connect(
     """
     url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
     client, endpoint = _client(url, endpoint_url, access_key, secret_key, region, max_pool_connections)
-    host = urlsplit(endpoint).hostname or ""
+    server = urlsplit(endpoint)
+    host = server.hostname or ""
+    if server.port:
+        host = f"{host}:{server.port}"
     return S3Store(
         client,
         bucket,

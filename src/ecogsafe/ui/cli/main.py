@@ -98,6 +98,25 @@ def _hide_arguments(arguments: list[str]) -> None:
         setproctitle.setproctitle("ecogsafe deid")
 
 
+_GLOBAL_FLAGS = frozenset({"--json", "-q", "--quiet", "-v", "--verbose", "--yes"})
+
+
+def _globals_first(arguments: list[str]) -> list[str]:
+    """Return the arguments with the global options in front: they may stand anywhere before ``--``."""
+    stop = arguments.index("--") if "--" in arguments else len(arguments)
+    front: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments[:stop])
+    for argument in waiting:
+        if argument in _GLOBAL_FLAGS or argument.startswith("--home="):
+            front.append(argument)
+        elif argument == "--home":
+            front += [argument, *([value] if (value := next(waiting, None)) is not None else [])]
+        else:
+            rest.append(argument)
+    return [*front, *rest, *arguments[stop:]]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status; no traceback reaches a user."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -110,7 +129,7 @@ def run_cli(arguments: list[str]) -> int:
     from ecogsafe.ui.cli.failures import report_usage
 
     try:
-        value: Any = cli.main(args=arguments, prog_name="ecogsafe", standalone_mode=False)
+        value: Any = cli.main(args=_globals_first(arguments), prog_name="ecogsafe", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.Abort:

@@ -181,12 +181,18 @@ class TerminalRenderer(_Base):
             return
         if isinstance(event, Summary):
             self._stop_bar()
-        if isinstance(event, Item) and event.status in ("done", "present") and not self._verbose:
-            if event.action in ("upload", "download", "verify"):
-                return
-        line = line_of(event)
+        line = "" if self._is_routine(event) else line_of(event)
         if line:
             self._print(line)
+
+    def _is_routine(self, event: Event) -> bool:
+        """Return whether the live line says enough of ``event``."""
+        return (
+            isinstance(event, Item)
+            and event.status in ("done", "present")
+            and event.action in ("upload", "download", "verify", "apply", "undo")
+            and not self._verbose
+        )
 
     def _print(self, line: str) -> None:
         if self._bar is not None:

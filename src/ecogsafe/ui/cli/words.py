@@ -43,7 +43,8 @@ def line_of(event: Event) -> str:
         return _progress(event)
     if isinstance(event, Finding):
         state = "accepted" if event.accepted else "FOUND"
-        return f"{state}  {event.path} at byte {event.offset:,}: {event.kind} {event.masked} ({event.encoding})  [{event.id}]"
+        place = f"{event.path} at byte {event.offset:,}" if event.offset >= 0 else event.path
+        return f"{state}  {place}: {event.kind} {event.masked} ({event.encoding})  [{event.id}]"
     if isinstance(event, ErrorEvent):
         lines = [f"error[{event.code}]: {event.message}.", f"  safe: {event.safe}."]
         if event.next:
