@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -14,6 +15,7 @@ import sysconfig
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -143,12 +145,13 @@ class SeaweedServer:
     def stop(self) -> None:
         """End the process we started; its data is thrown away, so nothing needs flushing."""
         if self._process is not None:
+            self.client().close()
             self._process.kill()
             self._process.wait(timeout=30)
             self._process = None
 
-    def client(self):  # type: ignore[no-untyped-def]
-        """Return a plain boto3 client, to look behind the back of the code under test."""
+    @functools.cached_property
+    def _client(self) -> Any:
         return boto3.session.Session().client(
             "s3",
             endpoint_url=self.endpoint_url,
@@ -165,14 +168,14 @@ class SeaweedServer:
             ),
         )
 
+    def client(self) -> Any:
+        """Return a plain boto3 client, to look behind the back of the code under test."""
+        return self._client
+
     def new_bucket(self) -> str:
         """Make a new, empty bucket and return its name."""
         name = f"ecogsafe-test-{next(self._numbers):04d}"
-        client = self.client()
-        try:
-            client.create_bucket(Bucket=name)
-        finally:
-            client.close()
+        self.client().create_bucket(Bucket=name)
         return name
 
     def env(self) -> dict[str, str]:

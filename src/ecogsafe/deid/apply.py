@@ -100,6 +100,8 @@ def apply_plan(
     options = options or ApplyOptions()
     disk = disk or Disk()
     root, out = plan.root.absolute(), out.absolute()
+    if journals.open_id(plan.code) is not None:
+        raise LockedError(plan.code, "an earlier run was cut and must be continued first")
     if plan.conflicts:
         count = len(plan.conflicts)
         raise PlanConflictError(
@@ -110,8 +112,6 @@ def apply_plan(
     if not out.is_dir():
         raise UsageError("OUT", "is not a folder", next="make it first")
     check_places(root, out)
-    if journals.open_id(plan.code) is not None:
-        raise LockedError(plan.code, "an earlier run was cut and must be continued first")
     try:
         check_marker(disk, journals, out, plan.code)
         journal, outcome = _begin(plan, root, out, journals, clean, options, disk, now)

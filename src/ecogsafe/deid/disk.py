@@ -13,6 +13,8 @@ from pathlib import Path
 from ecogsafe.core.durable import fsync_directory, rename_noreplace
 
 _GONE = (errno.ENOENT, errno.ENOTDIR)
+#: 0 where the system has no such flag (macOS)
+_KEEP_ATIME: int = getattr(os, "O_NOATIME", 0)
 _COMMON = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -29,7 +31,13 @@ class Disk:
             raise
 
     def open_to_read(self, path: Path) -> int:
-        """Return a descriptor of the plain file ``path``; never follows a link."""
+        """Return a descriptor of the plain file ``path``; never follows a link, and leaves its time of access."""
+        if _KEEP_ATIME:
+            try:
+                return os.open(path, os.O_RDONLY | _KEEP_ATIME | _COMMON)
+            except PermissionError:
+                # only the owner may ask for that (open(2), O_NOATIME)
+                return os.open(path, os.O_RDONLY | _COMMON)
         return os.open(path, os.O_RDONLY | _COMMON)
 
     def open_to_patch(self, path: Path) -> int:

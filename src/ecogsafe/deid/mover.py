@@ -203,19 +203,20 @@ def _copy(disk: Disk, entry: Entry, origin: Path, result: Path, *, forward: bool
         if forward and state.st_ino != entry.inode:
             raise changed(entry, "is another file now")
         try:
-            outside = disk.create(part)
+            written = _write_copy(disk, entry, inside, part, forward=forward)
+            after = disk.state(inside)
+            if (after.st_size, after.st_mtime_ns) != (state.st_size, state.st_mtime_ns):
+                raise changed(entry, "changed while it was read")
+            # a descriptor of its own: reading back must not move the time of access that was just set
+            back = disk.open_to_read(part)
             try:
-                written = _write_copy(disk, entry, inside, outside, forward=forward)
-                after = disk.state(inside)
-                if (after.st_size, after.st_mtime_ns) != (state.st_size, state.st_mtime_ns):
-                    raise changed(entry, "changed while it was read")
-                if _digest(disk, outside) != written:
+                if _digest(disk, back) != written:
                     raise VerificationError(
                         entry.place, "reads back otherwise than it was written", safe="The source is untouched"
                     )
-                inode = disk.state(outside).st_ino
+                inode = disk.state(back).st_ino
             finally:
-                os.close(outside)
+                os.close(back)
             move(disk, part, result, inode=inode)
         except (OSError, EcogsafeError):
             drop_part(disk, entry, result.parent)
@@ -224,18 +225,23 @@ def _copy(disk: Disk, entry: Entry, origin: Path, result: Path, *, forward: bool
         os.close(inside)
 
 
-def _write_copy(disk: Disk, entry: Entry, inside: int, outside: int, *, forward: bool) -> bytes:
+def _write_copy(disk: Disk, entry: Entry, inside: int, part: Path, *, forward: bool) -> bytes:
+    """Write the exchanged contents to the new file ``part``, durably; return their SHA-256."""
     digest = hashlib.sha256()
     position = 0
-    for chunk in _patched(disk, entry, inside, forward=forward):
-        digest.update(chunk)
-        disk.write_at(outside, chunk, position)
-        position += len(chunk)
-    disk.set_mode(outside, entry.target_mode if forward else entry.mode)
-    mtime_ns = entry.target_mtime_ns if forward else entry.mtime_ns
-    disk.set_times(outside, atime_ns=entry.atime_ns, mtime_ns=mtime_ns)
-    disk.sync(outside)
-    disk.drop_cache(outside)
+    outside = disk.create(part)
+    try:
+        for chunk in _patched(disk, entry, inside, forward=forward):
+            digest.update(chunk)
+            disk.write_at(outside, chunk, position)
+            position += len(chunk)
+        disk.set_mode(outside, entry.target_mode if forward else entry.mode)
+        mtime_ns = entry.target_mtime_ns if forward else entry.mtime_ns
+        disk.set_times(outside, atime_ns=entry.atime_ns, mtime_ns=mtime_ns)
+        disk.sync(outside)
+        disk.drop_cache(outside)
+    finally:
+        os.close(outside)
     return digest.digest()
 
 
