@@ -111,9 +111,8 @@ class Demonstration:
         with self._step(1, "a hospital export") as tell:
             ledger = write_export(self._folder / "export", form="mixed", scale=self._scale, seed=_SEED)
             total = sum(p.stat().st_size for p in (self._folder / "export").rglob("*") if p.is_file())
-            tell(
-                f"2 synthetic patients, 3 segments each, {total / 1e6:.0f} MB, {len(ledger.planted):,} identifiers planted"
-            )
+            planted = f"{len(ledger.planted):,} identifiers planted"
+            tell(f"2 synthetic patients, 3 segments each, {total / 1e6:.0f} MB, {planted}")
         return ledger
 
     def _initialise(self) -> None:

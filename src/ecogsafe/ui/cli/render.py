@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -86,9 +88,20 @@ class _Paused(Protocol):
     ) -> bool | None: ...
 
 
-class _Base:
+class _Base(ABC):
     def __init__(self) -> None:
         self.seen = Seen()
+        # events come from sender and reader threads at once
+        self._lock = threading.RLock()
+
+    def emit(self, event: Event) -> None:
+        """Count and show one event."""
+        with self._lock:
+            self.seen.note(event)
+            self._show(event)
+
+    @abstractmethod
+    def _show(self, event: Event) -> None: ...
 
     def __enter__(self) -> _Base:
         return self
@@ -112,9 +125,7 @@ class JsonRenderer(_Base):
     def __enter__(self) -> JsonRenderer:
         return self
 
-    def emit(self, event: Event) -> None:
-        """Write the event."""
-        self.seen.note(event)
+    def _show(self, event: Event) -> None:
         write_line(event)
 
 
@@ -129,9 +140,7 @@ class LineRenderer(_Base):
     def __enter__(self) -> LineRenderer:
         return self
 
-    def emit(self, event: Event) -> None:
-        """Print the event if it is worth a line."""
-        self.seen.note(event)
+    def _show(self, event: Event) -> None:
         if isinstance(event, Progress):
             if self._quiet or monotonic() - self._told < _LINE_EVERY_S:
                 return
@@ -173,11 +182,9 @@ class TerminalRenderer(_Base):
         """Print above the live line."""
         self._print(f"ecogsafe: {text}")
 
-    def emit(self, event: Event) -> None:
-        """Show the event."""
-        self.seen.note(event)
+    def _show(self, event: Event) -> None:
         if isinstance(event, Progress):
-            self._show(event)
+            self._move_bar(event)
             return
         if isinstance(event, Summary):
             self._stop_bar()
@@ -200,7 +207,7 @@ class TerminalRenderer(_Base):
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def _show(self, progress: Progress) -> None:
+    def _move_bar(self, progress: Progress) -> None:
         if self._bar is None:
             self._start_bar()
         if self._bar is None:
