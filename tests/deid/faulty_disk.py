@@ -14,7 +14,8 @@ from ecogsafe.deid.journal import Journal
 from ecogsafe.deid.journal_files import JournalFolder
 from tests.deid.small_export import open_sealed, seal
 
-When = Literal["before", "after", "torn"]
+#: Before a step is the same disk as after the one before it.
+When = Literal["before", "torn"]
 #: Every method of `Disk` that changes something.
 CHANGES = (
     *("create", "write_at", "set_mode", "set_times", "sync", "rename", "unlink"),
@@ -34,28 +35,37 @@ class Power:
     when: When = "before"
     count: int = 0
     trace: list[tuple[Any, ...]] = field(default_factory=list)
+    #: steps that can be done by half
+    tearable: list[int] = field(default_factory=list)
 
     def step(self, what: tuple[Any, ...], do: Callable[[], Any], half: Callable[[], Any] | None = None) -> Any:
         due = self.count == self.at
+        if half is not None:
+            self.tearable.append(self.count)
         self.count += 1
         self.trace.append(what)
-        if due and self.when == "before":
-            raise Crash
-        if due and self.when == "torn" and half is not None:
-            half()
-            raise Crash
-        result = do()
         if due:
+            if self.when == "torn" and half is not None:
+                half()
             raise Crash
-        return result
+        return do()
 
 
 class PoweredDisk(Disk):
-    """A disk that goes with `Power`; ``foreign`` makes OUT another file system."""
+    """A disk that goes with `Power`; ``foreign`` makes OUT another file system, ``links`` has no atomic rename."""
 
-    def __init__(self, power: Power, *, foreign: Path | None = None) -> None:
+    def __init__(self, power: Power, *, foreign: Path | None = None, links: bool = False) -> None:
         self.power = power
         self.foreign = foreign
+        self.links = links
+
+    def rename(self, source: Path, target: Path) -> None:
+        if self.links:
+            self.power.step(("link", str(source), str(target)), lambda: os.link(source, target))
+            self.power.step(("unlink", str(source)), source.unlink)
+        else:
+            whole = super().rename
+            self.power.step(("rename", str(source), str(target)), lambda: whole(source, target))
 
     def mount_of(self, folder: Path) -> tuple[int, str]:
         return (2, "") if self.foreign and folder.is_relative_to(self.foreign) else (1, "")
@@ -80,7 +90,7 @@ def _powered(name: str) -> Callable[..., Any]:
 
 
 for _name in CHANGES:
-    if _name != "write_at":
+    if _name not in ("write_at", "rename"):
         setattr(PoweredDisk, _name, _powered(_name))
 
 

@@ -29,7 +29,7 @@ from ecogsafe.deid.journal_files import JournalFolder
 from ecogsafe.deid.layout import open_marker
 from ecogsafe.deid.outcome import Outcome
 from ecogsafe.deid.undo import newest_standing, undo_apply
-from tests.deid.faulty_disk import Power, PoweredDisk, RefusingDisk
+from tests.deid.faulty_disk import Crash, Power, PoweredDisk, RefusingDisk
 from tests.deid.small_export import (
     CODE,
     SECRET,
@@ -231,8 +231,6 @@ def test_a_name_taken_at_the_last_moment_is_not_replaced(bench: Bench) -> None:
     before = snapshot(bench.root)["Quxley_6.edf"]
 
     class Late(PoweredDisk):
-        def patch(self) -> None: ...
-
         def open_to_patch(self, path: Path) -> int:
             write(place, b"somebody else's")
             return super().open_to_patch(path)
@@ -517,3 +515,111 @@ def test_undo_leaves_out_durably_before_old_bytes_return(bench: Bench) -> None:
             synced = next(j for j, s in enumerate(power.trace) if j > i and s == ("sync_folder", folder))
             writes = [j for j, s in enumerate(power.trace) if s == ("write_at", step[2])]
             assert writes and min(writes) > synced
+
+
+def test_the_source_is_durable_again_before_its_copy_goes(bench: Bench) -> None:
+    bench.apply(Mode.ACROSS)
+    power = Power()
+    bench.undo(disk=PoweredDisk(power, foreign=bench.out))
+    trace = [tuple(map(str, step)) for step in power.trace]
+    renames = {Path(step[1]).name: i for i, step in enumerate(trace) if step[0] == "rename"}
+    unlinks = [i for i, step in enumerate(trace) if step[0] == "unlink" and "ecogsafe-open" not in step[1]]
+    assert len(unlinks) == 10
+    for i in unlinks:
+        before = [j for name, j in renames.items() if name.endswith(f"-{Path(trace[i][1]).name}.part") and j < i]
+        folder = str(Path(trace[max(before)][2]).parent)
+        assert ("sync_folder", folder) in trace[max(before) : i]
+
+
+def test_a_file_that_grows_while_it_is_patched_gets_its_bytes_back(bench: Bench) -> None:
+    victim = bench.root / "Quxley_6.edf"
+    before = victim.read_bytes()
+
+    class Growing(PoweredDisk):
+        def write_at(self, fd: int, data: Any, offset: int) -> None:
+            super().write_at(fd, data, offset)
+            if offset == 0 and os.fstat(fd).st_ino == victim.stat().st_ino and victim.stat().st_size == len(before):
+                with victim.open("ab") as file:
+                    file.write(b"more")
+
+    outcome = bench.apply(disk=Growing(Power()))
+    assert outcome.statuses == {ExitStatus.SOURCE_CHANGED} and len(outcome.done) == 9
+    assert victim.read_bytes() == before + b"more"
+
+
+def test_a_file_that_changes_while_it_is_looked_at_is_left(bench: Bench) -> None:
+    victim = bench.root / "Quxley_6.edf"
+
+    def slow(kind: Any, file: Any, stem: str) -> Any:
+        patches = list(clean(kind, file, stem))
+        if os.fstat(file.fileno()).st_ino == victim.stat().st_ino:
+            victim.chmod(0o600)
+        return patches
+
+    outcome = bench.apply(clean=slow)
+    assert [n.reason for n in outcome.not_done] == ["changed since the plan"]
+
+
+def test_a_hard_link_made_after_the_plan_is_noticed(bench: Bench, tmp_path: Path) -> None:
+    class Linking(PoweredDisk):
+        def make_folder(self, path: Path, mode: int) -> None:
+            if not (tmp_path / "other").exists():
+                os.link(bench.root / "Quxley_6.edf", tmp_path / "other")
+            super().make_folder(path, mode)
+
+    outcome = bench.apply(disk=Linking(Power()))
+    assert outcome.statuses == {ExitStatus.SOURCE_CHANGED} and SECRET in (tmp_path / "other").read_bytes()
+
+
+def test_undo_of_copies_compares_every_byte(bench: Bench) -> None:
+    bench.apply(Mode.COPY)
+    copy = bench.out / "edf" / f"{CODE}_edf" / f"{CODE}_3.edf"
+    state = copy.stat()
+    copy.write_bytes(copy.read_bytes()[:-1] + b"!")
+    os.utime(copy, ns=(state.st_atime_ns, state.st_mtime_ns))
+    outcome = bench.undo()
+    assert [n.place for n in outcome.not_done] == [f"edf/{CODE}_edf/{CODE}_3.edf"] and copy.exists()
+
+
+def test_the_marker_stands_while_a_cut_run_is_continued(bench: Bench) -> None:
+    power = Power(at=0)
+    with pytest.raises(Crash):
+        bench.apply(disk=PoweredDisk(power))
+    name = bench.journals.open_id(CODE)
+    assert name is not None and not open_marker(bench.out, CODE).exists()
+    seen: list[bool] = []
+
+    class Watching(Disk):
+        def rename(self, source: Path, target: Path) -> None:
+            seen.append(open_marker(bench.out, CODE).exists())
+            super().rename(source, target)
+
+    continue_journal(name, journals=bench.journals, events=bench.heard, disk=Watching())
+    assert seen == [True] * 10 and not open_marker(bench.out, CODE).exists()
+
+
+def test_two_runs_that_begin_at_once_do_not_both(bench: Bench) -> None:
+    class Slow(PoweredDisk):
+        def free_bytes(self, path: Path) -> int:
+            open_marker(bench.out, CODE).write_text("abcd1234-0001-ffffffff\n")
+            return super().free_bytes(path)
+
+    with pytest.raises(LockedError):
+        bench.apply(disk=Slow(Power()))
+    assert len(snapshot(bench.root)) == 10 and bench.journals.open_id(CODE) is None
+
+
+def test_another_users_files_are_left_with_a_hint(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    outcome = bench.apply()
+    assert outcome.journal is None and all("--copy" in n.reason for n in outcome.not_done)
+    assert outcome.statuses == {ExitStatus.PARTIAL}
+
+
+def test_a_link_in_place_of_a_source_is_not_followed(bench: Bench, tmp_path: Path) -> None:
+    plan = bench.export.plan(bench.out)
+    victim = bench.root / "Quxley_6.edf"
+    victim.rename(tmp_path / "elsewhere.edf")
+    victim.symlink_to(tmp_path / "elsewhere.edf")
+    outcome = apply_plan(plan, out=bench.out, journals=bench.journals, clean=clean, events=bench.heard)
+    assert len(outcome.done) == 9 and SECRET in (tmp_path / "elsewhere.edf").read_bytes()

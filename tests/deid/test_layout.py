@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecogsafe.deid.layout import Tree, collision_key, index_of, parse_target, target_for
@@ -76,6 +76,7 @@ def test_the_gate_refuses_any_other_form(tree: str, path: str) -> None:
     assert parse_target(tree, path) is None
 
 
+@settings(derandomize=True)
 @given(st.text(min_size=1, max_size=30))
 def test_no_other_text_passes_as_a_target(text: str) -> None:
     for tree in Tree:

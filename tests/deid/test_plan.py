@@ -129,7 +129,7 @@ def test_numbers_follow_true_start_and_never_the_names() -> None:
     assert not plan.conflicts and "gap" in _topics(plan)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.permutations(range(5)), st.permutations(range(5)))
 def test_any_order_of_names_gives_the_same_segments(names: list[int], others: list[int]) -> None:
     sources: list[StudyFolder | LooseRecording] = []

@@ -117,9 +117,12 @@ class Proxy:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do(self) -> None:
+            def handle(self) -> None:
                 with contextlib.suppress(ConnectionError):
-                    proxy._serve(self)
+                    super().handle()
+
+            def do(self) -> None:
+                proxy._serve(self)
 
             do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do  # noqa: N815 (names of the base class)
 
@@ -181,7 +184,9 @@ def _answer(
             request.send_header(name, value)
     request.send_header("Content-Length", str(announced))
     request.end_headers()
-    request.wfile.write(data)
+    # The answer to HEAD has no body; one would be taken for the beginning of the next answer.
+    if request.command != "HEAD":
+        request.wfile.write(data)
 
 
 def _break(request: BaseHTTPRequestHandler) -> None:

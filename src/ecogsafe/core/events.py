@@ -111,9 +111,17 @@ EventSink = Callable[[Event], None]
 
 
 def as_record(event: Event) -> dict[str, Any]:
-    """Return the JSON Lines record of ``event``: its fields and ``message_type``, absent values left out."""
-    fields = {k: v for k, v in asdict(event).items() if v is not None and v not in ({}, "")}
-    return {"message_type": event.message_type, **fields}
+    """Return the JSON Lines record of ``event``: its fields and ``message_type``.
+
+    An item leaves out what it has no value for; the other types always have all their fields, and a summary
+    all the counts of files, so that a script need not ask.
+    """
+    record = asdict(event)
+    if isinstance(event, Item):
+        record = {k: v for k, v in record.items() if v is not None and v not in ({}, "")}
+    if isinstance(event, Summary):
+        record["files"] = {**Tally().files(), **event.files}
+    return {"message_type": event.message_type, **record}
 
 
 @dataclass(slots=True)

@@ -147,7 +147,6 @@ def _take_copy_back(work: Work, entry: Entry) -> str:
     """Remove the copy under OUT once its source is proved to stand; return why not, if not."""
     disk, journal = work.disk, work.journal
     target = journal.target(entry)
-    mover.drop_part(disk, entry, target.parent)
     state = judge(disk, journal, entry)
     if state in (State.ORIGINAL, State.TOUCHED):
         return ""

@@ -76,8 +76,7 @@ def find_outgoing(folder: Path, data_type: str) -> Outgoing:
         raise UsageError("DIR", "there is no such folder", next="check the path given with -d")
     found = Outgoing(folder)
     wanted = _trees_of(data_type)
-    for place in _marker_folders(folder):
-        found.unfinished |= _unfinished_in(place)
+    found.unfinished = marked_subjects(folder)
     has_trees = any((folder / tree.value).is_dir() for tree in Tree)
     if has_trees:
         for tree in wanted:
@@ -94,6 +93,11 @@ def find_outgoing(folder: Path, data_type: str) -> Outgoing:
 def _is_subject_folder(name: str, tree: Tree) -> bool:
     suffixes = {Tree.VIDEO: ("",), Tree.EDF: ("_edf",), Tree.TEXT: ("_vtc", "_snc")}[tree]
     return any(name.endswith(s) and is_code(name.removesuffix(s)) for s in suffixes)
+
+
+def marked_subjects(folder: Path) -> set[str]:
+    """Return the codes whose de-identification is unfinished, by the markers in and above ``folder``."""
+    return {code for place in _marker_folders(folder) for code in _unfinished_in(place)}
 
 
 def _marker_folders(folder: Path) -> list[Path]:

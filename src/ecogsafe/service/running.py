@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ecogsafe.catalog import leases, runs, subjects
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.core.clock import monotonic
-from ecogsafe.core.errors import EcogsafeError, ExitStatus, LockedError, worst
+from ecogsafe.core.errors import FINDINGS, EcogsafeError, ExitStatus, LockedError, worst
 from ecogsafe.core.events import ErrorEvent, Event, EventSink, Progress, Summary, Tally
 from ecogsafe.service.home import Home
 from ecogsafe.service.owner import actor_here, is_dead, owner_here
@@ -60,7 +60,8 @@ class Run:
     def fail(self, error: EcogsafeError) -> None:
         """Count one failed item and tell of it."""
         self.tally.failed += 1
-        self.tally.note(ExitStatus.PARTIAL if error.exit_status is ExitStatus.STORE else error.exit_status)
+        # one item that met what would stop a run (a store, a lock, a key) did not stop it: it failed
+        self.tally.note(error.exit_status if error.exit_status in FINDINGS else ExitStatus.PARTIAL)
         self.emit(ErrorEvent.of(error))
 
     def hold_subject(self, code: str, *, shared: bool) -> None:

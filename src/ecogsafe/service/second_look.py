@@ -11,7 +11,7 @@ from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.service.presence import Need, Presence
 from ecogsafe.transfer.completion import matches, record_stored
 from ecogsafe.transfer.context import TransferContext
-from ecogsafe.transfer.file_job import note_file
+from ecogsafe.transfer.noting import note_file
 from ecogsafe.transfer.source import Source
 from ecogsafe.transfer.work import Place, Shipment
 

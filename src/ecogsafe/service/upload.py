@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -314,10 +314,12 @@ def _send(run: Run, context: TransferContext, plan: UploadPlan, request: UploadR
     context.meter.files_total = len(plan.shipments)
     context.meter.bytes_total = plan.bytes_total
     failures: list[EcogsafeError] = []
-    for outcome in send_all(context, plan.shipments, readers=request.jobs):
-        note_outcome(run, outcome)
-        if outcome.error is not None:
-            failures.append(outcome.error)
+    # closed whatever happens here, so that no thread outlives the ledger it writes to
+    with closing(send_all(context, plan.shipments, readers=request.jobs)) as ends:
+        for outcome in ends:
+            note_outcome(run, outcome)
+            if outcome.error is not None:
+                failures.append(outcome.error)
     run.tell(context.meter.now())
     stores_failed = [e for e in failures if isinstance(e, StoreError)]
     if stores_failed and len(stores_failed) == len(plan.shipments):
@@ -331,6 +333,8 @@ def _send(run: Run, context: TransferContext, plan: UploadPlan, request: UploadR
 def note_outcome(run: Run, outcome: Outcome) -> None:
     """Count and tell one outcome."""
     shipment, place = outcome.shipment, outcome.place
+    if shipment.again:
+        run.counts["detached"] = run.counts.get("detached", 0) + 1
     status, message = _words(outcome)
     run.tell(
         Item(

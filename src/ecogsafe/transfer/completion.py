@@ -6,7 +6,7 @@ compared with what we durably said we would write (the intents).
 
 from __future__ import annotations
 
-from ecogsafe.catalog import copies, uploads
+from ecogsafe.catalog import copies, sealings, uploads
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.uploads import IntentRow
@@ -21,13 +21,26 @@ def matches(info: ObjectInfo, intent: IntentRow) -> bool:
     """Return whether ``info`` is what ``intent`` announced.
 
     The size must agree. A checksum of the store decides alone where there is one; where there is none the
-    random token must be ours.
+    random token must be ours, and nothing may have been found wrong with that object before.
     """
     if info.size != intent.size:
         return False
     if info.crc64 is not None:
         return info.crc64 == intent.crc64
-    return info.token is not None and info.token == intent.token
+    return info.token is not None and info.token == intent.token and intent.state != "different"
+
+
+def end_upload(tx: Transaction, token: str, *, done: bool) -> None:
+    """Note the end of the upload ``token``; with the last upload of a sealing its file key is erased.
+
+    Nothing happens for a token without an upload in parts.
+    """
+    row = uploads.upload(tx, token)
+    if row is None:
+        return
+    (uploads.finish_upload if done else uploads.abort_upload)(tx, token)
+    if not uploads.open_uploads(tx, sealing_id=row.sealing_id):
+        (sealings.finish_sealing if done else sealings.abandon_sealing)(tx, row.sealing_id)
 
 
 def record_stored(
@@ -67,7 +80,7 @@ def record_stored(
     def write(tx: Transaction) -> None:
         copies.record_copy(tx, row)
         uploads.settle_intent(tx, intent.token, "different" if wrong else "done")
-        uploads.finish_upload(tx, intent.token)
+        end_upload(tx, intent.token, done=True)
         context.audit_row(
             tx,
             "upload",
@@ -89,15 +102,25 @@ def record_stored(
     return Outcome(shipment=shipment, place=place, status=Status.DONE, sha256=intent.sha256, proven=proven)
 
 
-def settle_doubt(context: TransferContext, shipment: Shipment, place: Place, key: str) -> Outcome | None:
-    """Ask the store what stands under ``key`` and return what follows; None if nothing is there.
+def settle_doubt(context: TransferContext, shipment: Shipment, place: Place, intent: IntentRow) -> Outcome | None:
+    """Ask the store what stands under the key of ``intent`` and return what follows; None if nothing is there.
 
-    Called after a conditional write was refused, an upload id was gone, or an answer was lost.
+    Called after a conditional write was refused, an upload id was gone, or an answer was lost. An object of
+    an earlier run of ours is recorded for what it is; it counts for this file only if it holds the same
+    content.
     """
-    info = place.store.head(key, checksum=True)
+    info = place.store.head(intent.key, checksum=True)
     if info is None:
         return None
-    for intent in context.ledger.read(lambda tx: uploads.intents_for(tx, place.store_id, key)):
-        if matches(info, intent):
-            return record_stored(context, shipment, place, intent, info)
-    return Outcome(shipment=shipment, place=place, status=Status.DIFFERENT)
+    announced = context.ledger.read(lambda tx: uploads.intents_for(tx, place.store_id, intent.key))
+    # our own first, then those of the same content, then the newest
+    announced.sort(key=lambda a: (a.token == intent.token, a.sha256 == intent.sha256, a.created_at), reverse=True)
+    found = next((earlier for earlier in announced if matches(info, earlier)), None)
+    if found is None or found.token != intent.token:
+        # a conditional write of ours can no longer take place: the key is taken
+        context.ledger.record(lambda tx: uploads.settle_intent(tx, intent.token, "different"))
+    if found is not None:
+        outcome = record_stored(context, shipment, place, found, info)
+        if found.sha256 == intent.sha256:
+            return outcome
+    return Outcome(shipment=shipment, place=place, status=Status.DIFFERENT, sha256=intent.sha256)

@@ -9,6 +9,7 @@ plaintext (DESIGN 5.8).
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,7 +25,8 @@ class CutPart:
     """The plaintext one part is made of, and its digest."""
 
     place: PartRange
-    plain: bytes
+    #: a view is valid only until the next part is cut
+    plain: bytes | memoryview
     plain_sha256: bytes
 
 
@@ -54,7 +56,7 @@ class PlainForm:
 
     def body(self, cut: CutPart) -> bytes:
         """Return the bytes as they are."""
-        return cut.plain
+        return bytes(cut.plain)
 
 
 class SealedForm:
@@ -99,30 +101,36 @@ class PartCutter:
 
     def __init__(self, form: Form, part_size: int) -> None:
         self._form = form
-        self._waiting = part_ranges(form.object_size, part_size)
-        self._next = 0
+        self._waiting = deque(part_ranges(form.object_size, part_size))
         self._window = bytearray()
+        #: where in the source the window begins
         self._base = 0
 
-    def feed(self, piece: bytes) -> Iterator[CutPart]:
-        """Take the next source bytes and yield the parts they complete."""
+    def feed(self, piece: bytes | memoryview) -> Iterator[CutPart]:
+        """Take the next source bytes and yield the parts they complete; to be iterated to its end."""
         self._window += piece
-        yield from self._cut()
+        while self._waiting:
+            start, stop = self._form.plain_range(self._waiting[0])
+            if self._base + len(self._window) < stop:
+                return
+            with memoryview(self._window) as window, window[start - self._base : stop - self._base] as plain:
+                yield CutPart(self._waiting.popleft(), plain, hashlib.sha256(plain).digest())
+            if self._waiting:
+                self._forget(self._form.plain_range(self._waiting[0])[0])
+
+    def _forget(self, keep_from: int) -> None:
+        if keep_from > self._base:
+            del self._window[: keep_from - self._base]
+            self._base = keep_from
 
     def finish(self) -> Iterator[CutPart]:
-        """Yield what is left once the source has ended; an empty file has its one part only here."""
-        yield from self._cut(at_end=True)
+        """Yield what is left once the source has ended: the one part of an empty file.
 
-    def _cut(self, *, at_end: bool = False) -> Iterator[CutPart]:
-        while self._next < len(self._waiting):
-            place = self._waiting[self._next]
-            start, stop = self._form.plain_range(place)
-            if self._base + len(self._window) < stop or (stop == 0 and not at_end):
-                return
-            plain = bytes(memoryview(self._window)[start - self._base : stop - self._base])
-            self._next += 1
-            if self._next < len(self._waiting):
-                keep_from = self._form.plain_range(self._waiting[self._next])[0]
-                del self._window[: keep_from - self._base]
-                self._base = keep_from
-            yield CutPart(place, plain, hashlib.sha256(plain).digest())
+        Raises
+        ------
+        ValueError
+            Source bytes are missing.
+        """
+        yield from self.feed(b"")
+        if self._waiting:
+            raise ValueError("the source ended before its last part")

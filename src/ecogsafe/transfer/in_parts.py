@@ -1,97 +1,75 @@
-"""One object on its way to one place in parts: begun or resumed, acknowledged part by part, completed."""
+"""One object on its way to one place in parts: begun or taken over, acknowledged part by part, completed."""
 
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ecogsafe.catalog import leases, sealings, uploads
+from ecogsafe.catalog import leases, uploads
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.leases import Lease
 from ecogsafe.catalog.sealings import PartRow, SealingRow
 from ecogsafe.catalog.uploads import IntentRow, UploadRow
 from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import (
+    ChecksumRefusedError,
     EcogsafeError,
+    LockedError,
     ObjectExistsError,
     StoreError,
     UploadGoneError,
 )
 from ecogsafe.crypt.checksums import combine
-from ecogsafe.stores.protocol import UploadedPart
-from ecogsafe.transfer.completion import record_stored, settle_doubt
-from ecogsafe.transfer.context import TransferContext
+from ecogsafe.stores.protocol import ObjectInfo, UploadedPart
+from ecogsafe.transfer.carrier import Carrier, Crew
+from ecogsafe.transfer.completion import end_upload, record_stored, settle_doubt
 from ecogsafe.transfer.parts import PartRange
-from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
+from ecogsafe.transfer.work import Outcome, Place
 
 #: how long a lease lives without renewal, seconds
 LEASE_S = 120
 
 
-class PartUpload:
-    """The state of one multipart upload; its methods are called from several sender threads."""
+class PartUpload(Carrier):
+    """The state of one multipart upload, which this run owns by a lease."""
 
-    def __init__(
-        self, context: TransferContext, shipment: Shipment, place: Place, row: UploadRow, lease: Lease
-    ) -> None:
-        self.context = context
-        self.shipment = shipment
-        self.place = place
+    def __init__(self, crew: Crew, place: Place, row: UploadRow, lease: Lease) -> None:
+        super().__init__(crew, place)
         self.row = row
-        self._lease = lease
         self.acknowledged: dict[int, str] = {}
-        self.error: EcogsafeError | None = None
-        self.detached = threading.Event()
-        self.sent_bytes = 0
         self.reused_parts = 0
-        self._lock = threading.Lock()
+        self._lease = lease
 
     @property
-    def over(self) -> bool:
-        """True once no further part of this upload should be sent."""
-        return self.error is not None or self.detached.is_set()
+    def upload_id(self) -> str:
+        """The store's name of the upload."""
+        if self.row.upload_id is None:
+            raise ValueError("this upload was not begun")
+        return self.row.upload_id
 
-    def fail(self, error: EcogsafeError) -> None:
-        """Remember the first failure; the parts already there stay for the next run."""
-        with self._lock:
-            self.error = self.error or error
+    def keep_acknowledged(self, acknowledged: Mapping[int, str]) -> None:
+        """Go on from these parts of an earlier run, ETag by number."""
+        self.acknowledged = dict(acknowledged)
+        self.reused_parts = len(acknowledged)
 
-    def learn_from_store(self, rows: Mapping[int, PartRow]) -> None:
-        """Ask the store for its parts and keep those that are exactly ours.
-
-        Raises
-        ------
-        UploadGoneError
-            The store forgot the upload.
-        """
-        assert self.row.upload_id is not None
-        noted = self.context.ledger.read(lambda tx: uploads.acks(tx, self.row.token))
-        if not self.place.store.capabilities.lists_parts:
-            self.acknowledged = dict(noted)
-        else:
-            for part in self.place.store.list_parts(self.row.key, self.row.upload_id):
-                row = rows.get(part.number)
-                if row is None or part.size != row.length:
-                    continue
-                same_crc = part.crc64 is not None and part.crc64 == row.crc64
-                if same_crc or (part.crc64 is None and noted.get(part.number) == part.etag):
-                    self.acknowledged[part.number] = part.etag
-        self.reused_parts = len(self.acknowledged)
-
-    def send(self, place: PartRange, body: bytes, crc64: int) -> None:
+    def send(self, place: PartRange, crc64: int, body: bytes) -> None:
         """Send one part and note its acknowledgement durably."""
-        assert self.row.upload_id is not None
-        part = self.place.store.put_part(
-            self.row.key, self.row.upload_id, place.number, body, offset=place.start, crc64=crc64
-        )
-        self.context.ledger.record(
-            lambda tx: uploads.add_ack(tx, self.row.token, place.number, part.etag, self.row.fence)
-        )
-        with self._lock:
+        part = self.place.store.put_part(self.key, self.upload_id, place.number, body, offset=place.start, crc64=crc64)
+        try:
+            self.context.ledger.record(
+                lambda tx: uploads.add_ack(tx, self.row.token, place.number, part.etag, self.row.fence)
+            )
+        except EcogsafeError:
+            row = self.context.ledger.read(lambda tx: uploads.upload(tx, self.row.token))
+            if row is not None and row.state == "aborted":
+                # given up while this part was under way: the store may have kept the part all the same
+                self.place.store.abort_upload(self.key, self.upload_id)
+            raise
+        with self._changed:
             self.acknowledged[place.number] = part.etag
             self.sent_bytes += len(body)
+        self.context.meter.bytes_moved(len(body), current=self.shipment.path)
 
     def complete(
         self,
@@ -102,14 +80,14 @@ class PartUpload:
         file_id: int,
         sha256: str,
     ) -> Outcome:
-        """Announce, complete and record the object."""
+        """Announce, complete and record the object; no failure is raised but a bug's."""
         crc = rows[ranges[0].number].crc64
         for place in ranges[1:]:
             crc = combine(crc, rows[place.number].crc64, place.length)
         intent = IntentRow(
             token=self.row.token,
             store_id=self.place.store_id,
-            key=self.row.key,
+            key=self.key,
             size=sealing.object_size,
             crc64=crc,
             file_id=file_id,
@@ -118,49 +96,97 @@ class PartUpload:
             created_at=utc_stamp(),
             state="open",
         )
-        self.context.ledger.record(lambda tx: uploads.add_intents(tx, [intent]))
-        outcome = self._finish(intent, ranges, rows)
+        parts = [
+            UploadedPart(number=p.number, size=p.length, etag=self.acknowledged[p.number], crc64=rows[p.number].crc64)
+            for p in ranges
+        ]
+        try:
+            outcome = self._finish(intent, parts)
+        except EcogsafeError as error:
+            self.fail(error)
+            return self.ended()
         outcome.sent_bytes = self.sent_bytes
         if self.reused_parts:
             outcome.notes.append(f"{self.reused_parts} of {len(ranges)} parts were already there")
         return outcome
 
-    def _finish(self, intent: IntentRow, ranges: Sequence[PartRange], rows: Mapping[int, PartRow]) -> Outcome:
-        assert self.row.upload_id is not None
-        parts = [
-            UploadedPart(number=p.number, size=p.length, etag=self.acknowledged[p.number], crc64=rows[p.number].crc64)
-            for p in ranges
-        ]
-        store = self.place.store
+    def _finish(self, intent: IntentRow, parts: Sequence[UploadedPart]) -> Outcome:
+        def announce(tx: Transaction) -> None:
+            self._check_owner(tx)
+            uploads.add_intents(tx, [intent])
+
+        self.context.ledger.record(announce)
         try:
-            info = store.finish_upload(
-                self.row.key,
-                self.row.upload_id,
-                parts,
-                crc64=intent.crc64,
-                size=intent.size,
-                token=intent.token,
-            )
+            info = self._ask_to_finish(intent, parts)
         except StoreError as error:
             doubtful = error.retry or isinstance(error, ObjectExistsError | UploadGoneError)
-            outcome = settle_doubt(self.context, self.shipment, self.place, self.row.key) if doubtful else None
+            outcome = settle_doubt(self.context, self.shipment, self.place, intent) if doubtful else None
+            # what is no longer needed, and what the store will never make whole, is given up
+            if outcome is not None or isinstance(error, ChecksumRefusedError):
+                self.abandon_if_possible()
             if outcome is None:
-                if isinstance(error, UploadGoneError):
-                    self.abandon()
                 raise
-            self.abandon()
             return outcome
         return record_stored(self.context, self.shipment, self.place, intent, info)
 
+    def _ask_to_finish(self, intent: IntentRow, parts: Sequence[UploadedPart]) -> ObjectInfo:
+        return self.place.store.finish_upload(
+            self.key, self.upload_id, parts, crc64=intent.crc64, size=intent.size, token=intent.token
+        )
+
+    def _check_owner(self, tx: Transaction) -> None:
+        """Raise LockedError if another run has taken the upload over."""
+        uploads.take_over(tx, self.row.token, owner=self.row.owner, fence=self.row.fence)
+
+    def is_ours(self) -> bool:
+        """Return whether no other run has taken the upload over."""
+        try:
+            self.context.ledger.record(self._check_owner)
+        except LockedError:
+            return False
+        return True
+
     def abandon(self) -> None:
-        """Abort the upload at the store and in the catalogue; its bytes are never continued."""
+        """Abort the upload at the store and in the catalogue; its bytes are never continued.
+
+        Raises
+        ------
+        LockedError
+            Another run has taken it over; it was left alone.
+        StoreError
+            The store did not abort it; it stays open in the catalogue, for a later run to abort.
+        """
+        self.context.ledger.record(self._check_owner)
         if self.row.upload_id is not None:
-            self.place.store.abort_upload(self.row.key, self.row.upload_id)
-        self.context.ledger.record(lambda tx: uploads.abort_upload(tx, self.row.token))
+            self.place.store.abort_upload(self.key, self.row.upload_id)
+        self.context.ledger.record(lambda tx: end_upload(tx, self.row.token, done=False))
+
+    def abandon_if_possible(self) -> bool:
+        """Abandon the upload; if that fails, say so and return False: a later run tries again."""
+        try:
+            self.abandon()
+        except EcogsafeError as error:
+            self.tell_left_open(error)
+            return False
+        return True
+
+    def tell_left_open(self, error: EcogsafeError) -> None:
+        """Say that the upload could not be aborted."""
+        message = f"an earlier upload could not be aborted yet, a later run tries again: {error}"
+        self.context.tell("upload", message, key=self.key, store=self.place.store.name)
 
     def release(self) -> None:
         """Give the lease back."""
         self.context.ledger.record(lambda tx: leases.release(tx, self._lease))
+
+    def ended(self) -> Outcome:
+        """Return the end of an upload that did not complete; one that vanished is begun again later, once."""
+        if isinstance(self.error, UploadGoneError) and self.abandon_if_possible() and not self.shipment.again:
+            message = "the store forgot the upload: the file is sent again later"
+            self.context.tell("upload", message, key=self.key, store=self.place.store.name)
+            self.error = None
+            self.detached = True
+        return super().ended()
 
 
 def lease_name(token: str) -> str:
@@ -168,7 +194,7 @@ def lease_name(token: str) -> str:
     return f"upload:{token}"
 
 
-def take_over(context: TransferContext, shipment: Shipment, place: Place, row: UploadRow) -> PartUpload:
+def take_over(crew: Crew, place: Place, row: UploadRow) -> PartUpload:
     """Become the owner of an upload that an earlier run left open.
 
     Raises
@@ -176,6 +202,7 @@ def take_over(context: TransferContext, shipment: Shipment, place: Place, row: U
     LockedError
         Another living run owns it.
     """
+    context = crew.context
 
     def write(tx: Transaction) -> Lease:
         lease = leases.acquire(tx, lease_name(row.token), context.owner, LEASE_S, shared=False, gone=context.is_dead)
@@ -183,14 +210,20 @@ def take_over(context: TransferContext, shipment: Shipment, place: Place, row: U
         return lease
 
     lease = context.ledger.record(write)
-    owned = replace(row, owner=context.owner, fence=lease.fence)
-    return PartUpload(context, shipment, place, owned, lease)
+    return PartUpload(crew, place, replace(row, owner=context.owner, fence=lease.fence), lease)
 
 
-def begin(context: TransferContext, shipment: Shipment, place: Place, sealing: SealingRow) -> PartUpload:
-    """Begin a new upload of ``sealing`` at ``place``; its row is durable before the store is asked."""
+def begin(crew: Crew, place: Place, sealing: SealingRow) -> PartUpload:
+    """Begin a new upload of ``sealing`` at ``place``; its row is durable before the store is asked.
+
+    Raises
+    ------
+    StoreError
+        The store did not begin it. Where that is in doubt the row stays, so that a later run looks for it.
+    """
+    context = crew.context
     token = secrets.token_hex(16)
-    key = shipment.keys[place.sealed]
+    key = crew.shipment.keys[place.sealed]
 
     def write(tx: Transaction) -> tuple[UploadRow, Lease]:
         lease = leases.acquire(tx, lease_name(token), context.owner, LEASE_S, shared=False)
@@ -210,23 +243,14 @@ def begin(context: TransferContext, shipment: Shipment, place: Place, sealing: S
         return row, lease
 
     row, lease = context.ledger.record(write)
-    upload_id = place.store.begin_upload(key, token=token, size=sealing.object_size, storage_class=place.storage_class)
+    try:
+        upload_id = place.store.begin_upload(
+            key, token=token, size=sealing.object_size, storage_class=place.storage_class
+        )
+    except StoreError as error:
+        if not error.retry:
+            context.ledger.record(lambda tx: uploads.abort_upload(tx, token))
+        context.ledger.record(lambda tx: leases.release(tx, lease))
+        raise
     context.ledger.record(lambda tx: uploads.set_upload_id(tx, token, upload_id))
-    return PartUpload(context, shipment, place, replace(row, upload_id=upload_id), lease)
-
-
-def outcome_of_failure(upload: PartUpload) -> Outcome:
-    """Return the end of an upload that did not complete."""
-    status = Status.DETACHED if upload.detached.is_set() else Status.FAILED
-    return Outcome(
-        shipment=upload.shipment,
-        place=upload.place,
-        status=status,
-        error=upload.error,
-        sent_bytes=upload.sent_bytes,
-    )
-
-
-def parts_noted(context: TransferContext, sealing_id: str) -> dict[int, PartRow]:
-    """Return the durable part rows of a sealing, by number."""
-    return context.ledger.read(lambda tx: sealings.parts_of(tx, sealing_id))
+    return PartUpload(crew, place, replace(row, upload_id=upload_id), lease)

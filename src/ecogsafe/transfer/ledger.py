@@ -1,7 +1,8 @@
 """Durable notes in batches: many threads write, one commit (one fsync) covers all that wait.
 
-A write is a function of an open transaction. ``record`` returns when the commit that holds it is on the
-disk, so that a caller may let the bytes go that the row speaks of.
+A write is a function of an open transaction; it may be called again after a rollback, so it changes
+nothing else. ``record`` returns when the commit that holds it is on the disk, so that a caller may let the
+bytes go that the row speaks of.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ecogsafe.catalog.database import Catalog, Transaction
 
 T = TypeVar("T")
 _BATCH = 256
+_Entry = tuple[Callable[[Transaction], Any], "Future[Any]"]
 
 
 class Ledger:
@@ -23,14 +25,27 @@ class Ledger:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self._queue: queue.SimpleQueue[tuple[Callable[[Transaction], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._closed = False
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
     def submit(self, write: Callable[[Transaction], T]) -> Future[T]:
-        """Queue ``write``; the future is done when its commit is durable."""
+        """Queue ``write``; the future is done when its commit is durable.
+
+        Raises
+        ------
+        RuntimeError
+            The ledger is closed.
+        """
         future: Future[T] = Future()
-        self._queue.put((write, future))
+        # so that nobody can cancel what the writer is about to carry out
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the ledger is closed")
+            self._queue.put((write, future))
         return future
 
     def record(self, write: Callable[[Transaction], T]) -> T:
@@ -43,8 +58,11 @@ class Ledger:
             return query(tx)
 
     def close(self) -> None:
-        """Finish what is queued and stop the writer."""
-        self._queue.put(None)
+        """Finish what is queued and stop the writer; may be called twice."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
         self._thread.join()
 
     def _run(self) -> None:
@@ -61,11 +79,11 @@ class Ledger:
             if ending:
                 return
 
-    def _commit(self, batch: list[tuple[Callable[[Transaction], Any], Future[Any]]]) -> None:
+    def _commit(self, batch: list[_Entry]) -> None:
         try:
             with self.catalog.write() as tx:
                 values = [write(tx) for write, _ in batch]
-        except Exception as error:  # noqa: BLE001  the cause belongs to one caller; each is told its own below
+        except BaseException as error:  # noqa: BLE001  the cause belongs to one caller; each is told its own below
             if len(batch) == 1:
                 batch[0][1].set_exception(error)
                 return

@@ -3,66 +3,90 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from ecogsafe.core.clock import monotonic
 from ecogsafe.transfer.parts import MIB
 
 #: bytes of parts held at once (DESIGN 5.8)
 DEFAULT_CAPACITY = 192 * MIB
-#: how long a destination may hold the whole pool before it is detached, seconds
+#: how long a destination may hold parts without finishing one, while another could go on, seconds
 STALL_S = 30.0
+#: how often a wait looks up: to be interrupted, and to see who stalls, seconds
+LOOK_EVERY_S = 0.2
+
+
+class Holder(Protocol):
+    """Whoever keeps parts in the pool until it is through with them."""
+
+    def detach_if_stalled(self) -> None:
+        """Give up every part it holds, if it has not moved for long and must not keep others waiting."""
+        ...
 
 
 class PartPool:
-    """Counts the bytes of parts in flight; ``acquire`` waits while there are too many."""
+    """Counts the bytes of parts in flight; ``acquire`` waits while there are too many, first come first served.
 
-    def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+    Nobody who waits here holds a part that only its own progress would give back, so the wait always ends:
+    parts go when senders are through with them, and a holder that stalls is told to let go.
+    """
+
+    def __init__(self, capacity: int = DEFAULT_CAPACITY, *, stall_s: float = STALL_S) -> None:
         self.capacity = capacity
+        self.stall_s = stall_s
         self._used = 0
         self._peak = 0
         self._changed = threading.Condition()
+        self._queue: deque[object] = deque()
+        self._holders: Counter[Holder] = Counter()
+
+    @property
+    def used(self) -> int:
+        """Bytes held now."""
+        return self._used
 
     @property
     def peak(self) -> int:
         """Most bytes held at once so far."""
         return self._peak
 
-    def acquire(self, size: int, *, stalled: Callable[[], None], give_up: Callable[[], bool]) -> bool:
+    def acquire(self, size: int, *, give_up: Callable[[], bool]) -> bool:
         """Take room for ``size`` bytes; one part larger than the pool may enter it alone.
-
-        Parameters
-        ----------
-        size
-            Bytes of the part.
-        stalled
-            Called each time nothing was given back for `STALL_S` seconds, to detach who holds the pool.
-        give_up
-            Asked while waiting; a true answer ends the wait.
 
         Returns
         -------
-        False if ``give_up`` said so, else True.
+        False if ``give_up``, asked while waiting, said so; else True.
         """
+        ticket = object()
         with self._changed:
-            since = monotonic()
-            seen = self._used
-            while self._used and self._used + size > self.capacity:
+            self._queue.append(ticket)
+        try:
+            while not self._enter(ticket, size):
                 if give_up():
                     return False
-                self._changed.wait(timeout=0.2)
-                if self._used != seen:
-                    seen, since = self._used, monotonic()
-                elif monotonic() - since > STALL_S:
-                    since = monotonic()
-                    self._changed.release()
-                    try:
-                        stalled()
-                    finally:
-                        self._changed.acquire()
-            self._used += size
-            self._peak = max(self._peak, self._used)
+                self._look_for_stalled()
             return True
+        finally:
+            with self._changed:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+
+    def _enter(self, ticket: object, size: int) -> bool:
+        """Take the room if it is this one's turn and there is some; else wait a moment."""
+        with self._changed:
+            if self._queue[0] is ticket and (not self._used or self._used + size <= self.capacity):
+                self._used += size
+                self._peak = max(self._peak, self._used)
+                return True
+            self._changed.wait(timeout=LOOK_EVERY_S)
+            return False
+
+    def _look_for_stalled(self) -> None:
+        with self._changed:
+            holders = [holder for holder, parts in self._holders.items() if parts]
+        for holder in holders:
+            holder.detach_if_stalled()
 
     def release(self, size: int) -> None:
         """Give ``size`` bytes back."""
@@ -70,22 +94,49 @@ class PartPool:
             self._used -= size
             self._changed.notify_all()
 
+    def count_holders(self, holders: Iterable[Holder]) -> None:
+        """Note that each of ``holders`` keeps one part more."""
+        with self._changed:
+            self._holders.update(holders)
+
+    def discount_holder(self, holder: Holder) -> None:
+        """Note that ``holder`` keeps one part less."""
+        with self._changed:
+            self._holders[holder] -= 1
+            if not self._holders[holder]:
+                del self._holders[holder]
+
 
 class PooledPart:
-    """The bytes of one part, given back to the pool when the last destination is through with them."""
+    """The bytes of one part, given back to the pool when the last of its holders is through with them.
 
-    def __init__(self, pool: PartPool, body: bytes, holders: int) -> None:
-        self.body = body
+    Parameters
+    ----------
+    body
+        Its room was taken with `PartPool.acquire`.
+    """
+
+    def __init__(self, pool: PartPool, body: bytes, holders: Iterable[Holder]) -> None:
         self._pool = pool
-        self._holders = holders
+        self._body = body
+        self._holders = set(holders)
         self._lock = threading.Lock()
+        pool.count_holders(self._holders)
 
-    def drop(self) -> None:
-        """One destination less needs the bytes."""
+    def body_for(self, holder: Holder) -> bytes | None:
+        """Return the bytes, None if ``holder`` let go of them before."""
         with self._lock:
-            self._holders -= 1
-            last = self._holders == 0
-        if last:
-            size = len(self.body)
-            self.body = b""
+            return self._body if holder in self._holders else None
+
+    def drop(self, holder: Holder) -> None:
+        """``holder`` no longer needs the bytes; a second time changes nothing."""
+        with self._lock:
+            if holder not in self._holders:
+                return
+            self._holders.remove(holder)
+            size = None if self._holders else len(self._body)
+            if size is not None:
+                self._body = b""
+        self._pool.discount_holder(holder)
+        if size is not None:
             self._pool.release(size)

@@ -49,6 +49,8 @@ class Shipment:
     places: tuple[Place, ...]
     open_source: Callable[[], Source]
     text_watch: Callable[[], TextWatch] | None = None
+    #: it was detached from its place once and gets its second and last try
+    again: bool = False
 
 
 class Status(StrEnum):
@@ -58,7 +60,7 @@ class Status(StrEnum):
     PRESENT = "present"
     DIFFERENT = "different"
     FAILED = "failed"
-    #: stalled; it is read again later under its own key
+    #: the place stalled, or forgot the upload: the file is read again later, for it alone
     DETACHED = "detached"
     #: interrupted; run again to continue
     PAUSED = "paused"

@@ -1,0 +1,5 @@
+"""``python -m ecogsafe``."""
+
+from ecogsafe.ui.cli.main import main
+
+main()

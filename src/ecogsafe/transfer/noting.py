@@ -1,0 +1,31 @@
+"""The catalogue's row of the file that is being sent."""
+
+from __future__ import annotations
+
+from ecogsafe.catalog import files
+from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.sealings import SourceStat
+from ecogsafe.transfer.context import TransferContext
+from ecogsafe.transfer.source import Source
+from ecogsafe.transfer.work import Shipment
+
+
+def upsert(tx: Transaction, shipment: Shipment, stat: SourceStat, *, sha256: str | None) -> int:
+    """Note the file as it was opened, with its digest once it is known; return its id."""
+    return files.upsert_file(
+        tx,
+        tree=shipment.tree,
+        path=shipment.path,
+        subject=shipment.subject,
+        segment=shipment.segment,
+        size=stat.size,
+        mtime_ns=stat.mtime_ns,
+        inode=stat.inode,
+        device=stat.device,
+        sha256=sha256,
+    )
+
+
+def note_file(context: TransferContext, shipment: Shipment, source: Source, *, sha256: str | None) -> int:
+    """Do `upsert` in a commit of its own."""
+    return context.ledger.record(lambda tx: upsert(tx, shipment, source.stat, sha256=sha256))

@@ -1,0 +1,1 @@
+"""Commands as a user or a script runs them: what they do, say and end with."""

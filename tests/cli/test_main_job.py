@@ -1,0 +1,217 @@
+"""The whole job, as commands: two patients de-identified, sent, proven, brought back, and taken back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ecogsafe.synthetic.export import Form
+from ecogsafe.synthetic.ledger import Ledger, search
+from tests.cli.conftest import hand_over
+from tests.cli.lab import Lab
+from tests.cli.recordings import decimated_samples, edfio_samples, natus_samples
+from tests.servers.seaweed import SeaweedServer
+
+#: shorter terms turn up in ciphertext by chance
+_LONG = 7
+
+
+def tree_state(folder: Path) -> dict[str, tuple[int, int, str]]:
+    """Return mode, modification time and digest of everything below ``folder``, by name."""
+    state = {}
+    for path in folder.rglob("*"):
+        status = path.lstat()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        # a folder's own time changes whenever something is moved out of it and back
+        when = status.st_mtime_ns if path.is_file() else 0
+        state[os.fsdecode(path.relative_to(folder))] = (stat.S_IMODE(status.st_mode), when, digest)
+    return state
+
+
+def all_terms(ledger: Ledger) -> list[str]:
+    """Return every planted identifier of both patients, and those that stand as another text in the files."""
+    terms = {term for patient in ledger.patients for term in patient.terms()}
+    return sorted(terms | {p.term for p in ledger.planted if p.encoding != "i32"})
+
+
+def fetched(server: SeaweedServer, bucket: str, into: Path) -> Path:
+    """Copy every object of a bucket into a folder, byte for byte, without the tool."""
+    client = server.client()
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for found in page.get("Contents", []):
+            path = into / found["Key"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(client.get_object(Bucket=bucket, Key=found["Key"])["Body"].read())
+            head = client.head_object(Bucket=bucket, Key=found["Key"])
+            assert set(head["Metadata"]) <= {"ecogsafe-upload"}
+    return into
+
+
+def sealed_apart(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield each file with whether it is ciphertext."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            yield path, path.read_bytes().startswith(b"age-encryption.org/v1\n") or path.name == "resume.key"
+
+
+def residue(folder: Path, terms: list[str], scratch: Path) -> list[str]:
+    """Search names and bytes of a folder; ciphertext only for terms that chance does not write."""
+    found = [f"{r.path}: {r.term}" for r in search(folder, [t for t in terms if len(t) >= _LONG])]
+    readable = scratch / "readable"
+    readable.mkdir()
+    for number, (path, is_sealed) in enumerate(sealed_apart(folder)):
+        (readable / f"{number}").write_bytes(os.fsencode(path.relative_to(folder)))
+        if not is_sealed:
+            os.link(path, readable / f"{number}.bytes")
+    return found + [f"{r.path}: {r.term}" for r in search(readable, [t for t in terms if len(t) < _LONG])]
+
+
+@pytest.mark.parametrize(("form", "scheme"), [("hospital", "s3"), ("half-processed", "file"), ("mixed", "s3")])
+def test_the_whole_job(lab: Lab, s3_server: SeaweedServer, form: Form, scheme: str) -> None:
+    hand_over(lab, form)
+    assert lab.ledger is not None
+    # one form as processes of their own, the others within this one, to save time
+    run = lab.run if form == "hospital" else lab.here
+    before = tree_state(lab.export)
+    terms = all_terms(lab.ledger)
+    opened = {s.edf: edfio_samples(lab.export / s.edf) for s in lab.ledger.segments}
+    thinned = (s.study for s in lab.ledger.segments if s.decimated)
+    opened |= {study: {"Decimated": decimated_samples(lab.export / study)} for study in thinned}
+    urls = {}
+    for name in ("v", "e"):
+        (lab.folder / f"store-{name}").mkdir()
+        urls[name] = (lab.folder / f"store-{name}").as_uri()
+    if scheme == "s3":
+        lab.extra_env = s3_server.env()
+        buckets = {name: s3_server.new_bucket() for name in urls}
+        urls = {name: f"s3://{bucket}" for name, bucket in buckets.items()}
+
+    # plan: nothing changes, and it tells the order in time
+    for key in ("a", "b"):
+        told = run("--json", "deid", "plan", lab.export, "--to", lab.out, "--identifiers", lab.identifiers(key))
+        starts = [e["details"]["start"] for e in told.of("item", action="segment")]
+        assert len(starts) == 3
+        assert starts == sorted(starts)
+    assert tree_state(lab.export) == before
+    assert not lab.out.exists()
+
+    # apply, both patients; once as lines for a person, once as JSON
+    with_a = run("deid", "apply", lab.export, "--to", lab.out, "--identifiers", lab.identifiers("a"), "-v")
+    assert "report" in with_a.said
+    lab.apply("b")
+    lab.codes["a"] = next(p.name for p in (lab.out / "video").iterdir() if p.name != lab.codes["b"])
+    left = {p.relative_to(lab.export).as_posix() for p in lab.export.rglob("*") if p.is_file()}
+    assert left == set(lab.ledger.left_behind)
+    assert list(search(lab.out, terms)) == []
+    check_recordings(lab, opened)
+
+    # upload, verify, status, download
+    for name in ("v", "e"):
+        sent = run("--json", "upload", "-d", lab.out, "--to", urls[name], "-t", name)
+        assert sent.summary["files"]["done"] == sum(
+            1 for tree in (("video", "text") if name == "v" else ("edf",)) for p in (lab.out / tree).rglob("*") if p.is_file()
+        )
+    run("verify", "-v")
+    run("--json", "verify", "--deep")
+    run("status", lab.codes["a"])
+    run("--json", "status")
+    for name, trees in (("v", ("video", "text")), ("e", ("edf",))):
+        back = lab.folder / f"back-{name}"
+        back.mkdir()
+        run("download", "--from", urls[name], "-d", back, "-v")
+        there = {k: v[2] for k, v in tree_state(back).items() if v[2]}
+        assert there == {k: v[2] for tree in trees for k, v in tree_state(lab.out / tree).items() if v[2]}
+
+    # nowhere: not in the home, not in the stores, not in a word that was said
+    for index, place in enumerate(("v", "e")):
+        stored = lab.folder / f"store-{place}"
+        if scheme == "s3":
+            fetched(s3_server, buckets[place], stored)
+        assert any(stored.rglob("*.age"))
+        scratch = lab.folder / f"scratch-{index}"
+        scratch.mkdir()
+        assert residue(stored, terms, scratch) == []
+    scratch = lab.folder / "scratch-home"
+    scratch.mkdir()
+    assert residue(lab.home, terms, scratch) == []
+
+    # and back: every byte, name, mode and time
+    for key in ("a", "b"):
+        run("--yes", "deid", "undo", lab.codes[key], "-v")
+    assert tree_state(lab.export) == before
+    assert not [p for p in lab.out.rglob("*") if p.is_file()]
+    assert lab.residue_in_words([*terms, str(lab.export.parent.name)]) == []
+
+
+def check_recordings(lab: Lab, opened: dict[str, dict[str, str]]) -> None:
+    """Compare what edfio and natus-erd-reader read now with what was recorded, segment by segment."""
+    assert lab.ledger is not None
+    for segment in lab.ledger.segments:
+        code = lab.codes[segment.patient]
+        name = f"{code}_{segment.order}"
+        (edf,) = (lab.out / "edf" / f"{code}_edf").glob(f"{name}.*")
+        assert edfio_samples(edf) == opened[segment.edf]
+        recorded = {Path(d.path).name: d.sha256 for d in segment.digests if d.what == "natus-samples"}
+        folder = lab.out / "video" / code / name
+        assert natus_samples(folder) == recorded[Path(segment.study).name]
+        if segment.decimated:
+            assert decimated_samples(folder) == opened[segment.study]["Decimated"]
+
+
+def test_what_is_left_behind_is_listed_one_by_one(handed_over: Lab) -> None:
+    assert handed_over.ledger is not None
+    handed_over.apply("a")
+    last = handed_over.apply("b")
+    listed = last.of("item", status="left_behind")
+    assert len(listed) == len(handed_over.ledger.left_behind) == last.summary["files"]["left_behind"]
+    assert {e["message"] for e in listed} >= {"report", "unknown kind"}
+
+
+def test_flags_cannot_be_seen_in_the_process_list(handed_over: Lab) -> None:
+    lab = handed_over
+    assert lab.ledger is not None
+    patient = lab.ledger.patient("b")
+    gate = lab.folder / "gate"
+    os.mkfifo(gate, 0o600)
+    words = [
+        *("deid", "apply", str(lab.export), "--to", str(lab.out)),
+        *("--last-name", patient.last_name, "--first-name", patient.first_name),
+        *("--mrn", patient.mrn, "--birth-date", patient.birth_date.isoformat()),
+        *(word for term in patient.also for word in ("--also", term)),
+    ]
+    env = {**lab.env(), "ECOGSAFE_PASSWORD_FILE": str(gate)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ecogsafe", *words],
+        env=env,
+        cwd=lab.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    seen: list[bytes] = []
+
+    def hand_in_the_password() -> None:
+        # opening blocks until the command, well under way, opens the other end
+        with gate.open("w") as file:
+            for name in ("cmdline", "comm", "status"):
+                seen.append(Path(f"/proc/{process.pid}/{name}").read_bytes())
+            file.write(lab.password_file.read_text())
+
+    helper = threading.Thread(target=hand_in_the_password)
+    helper.start()
+    out, err = process.communicate(timeout=60)
+    helper.join(timeout=10)
+    assert process.returncode == 0, err
+    lab.told += [out, err, *(s.decode(errors="replace") for s in seen)]
+    assert b"ecogsafe deid" in seen[0]
+    assert "--identifiers -" in err
+    assert lab.residue_in_words([*patient.terms(), lab.export.parent.name]) == []
