@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import BinaryIO
 
+from ecogsafe.formats.date_shift import shifted_edf_day
 from ecogsafe.formats.edf_annotations import redact, wipe
 from ecogsafe.formats.edf_header import (
     BLOCK_BYTES,
@@ -19,6 +20,7 @@ from ecogsafe.formats.edf_header import (
     RECORDING,
     RESERVED,
     SIGNAL_RESERVED,
+    START,
     TRANSDUCER,
     EdfHeader,
     read_header,
@@ -29,6 +31,9 @@ from ecogsafe.formats.edf_identity import format_date
 from ecogsafe.formats.edf_regions import annotation_blocks
 from ecogsafe.formats.regions import Patch, blot, blot_stretch, difference, read_at
 from ecogsafe.formats.request import CleaningRequest
+
+#: ``dd.mm.yy``; the time of day follows
+_DAY_BYTES = 8
 
 
 def patient_field(code: str) -> bytes:
@@ -66,9 +71,9 @@ def patches(file: BinaryIO, request: CleaningRequest) -> Iterator[Patch]:
     if request.annotations != "keep":
         for block in annotation_blocks(header):
             old = read_at(file, block.offset, block.length)
-            new = wipe(old) if request.annotations == "wipe" else redact(old, request.find)
+            new = wipe(old) if request.annotations == "wipe" else redact(old, request.find_in_text)
             yield from difference(block.offset, old, new)
-    yield from blot_stretch(file, header.records_stop, header.trailing_bytes, request.find)
+    yield from blot_stretch(file, header.records_stop, header.trailing_bytes, request.find_in_text)
 
 
 def _reserved_field(header: EdfHeader) -> bytes:
@@ -77,16 +82,19 @@ def _reserved_field(header: EdfHeader) -> bytes:
 
 def _cleaned_header(old: bytes, header: EdfHeader, request: CleaningRequest) -> bytes:
     new = bytearray(old)
+    day = shifted_edf_day(header.start.date(), request.shift_days) if request.shift_days else header.start.date()
+    if request.shift_days:
+        new[START[0] : START[0] + _DAY_BYTES] = day.strftime("%d.%m.%y").encode("ascii")
     for layout, value in (
         (PATIENT, patient_field(request.code)),
-        (RECORDING, recording_field(header.start.date())),
+        (RECORDING, recording_field(day)),
         (RESERVED, _reserved_field(header)),
     ):
         new[layout[0] : sum(layout)] = value
     editable = bytearray(len(new))
     for place in _text_fields(header):
         # field by field first: where a text fills its field, the next one hides the end of a word
-        new[place] = blot(bytes(new[place]), request.find)
+        new[place] = blot(bytes(new[place]), request.find_in_text)
         editable[place] = b"\1" * (place.stop - place.start)
     return blot(bytes(new), request.find, bytes(editable))
 

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from ecogsafe.core.errors import MalformedFileError
 from ecogsafe.formats import natus
+from ecogsafe.formats.date_shift import shifted_digits
 from ecogsafe.formats.keytree import Token, TokenKind, eeg_tree, ent_notes, tokens
 from ecogsafe.formats.kinds import Kind
 from ecogsafe.formats.natus_cleaning import header_patches
@@ -33,6 +34,8 @@ _DATE_KEY = re.compile(rb"date|time|birth|dob|born|^age$", re.IGNORECASE)
 _NUMBER = re.compile(rb"[+-]?(?:([0-9]+)(\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 #: Five digits can be a postal code or the day of a birth (OLE date); four say no more than a year does.
 _DANGEROUS_DIGITS = 5
+#: A FILETIME in digits, 1917 to 4769; sample stamps are shorter.
+_EVENT_TIME = re.compile(rb"[0-9]{18}")
 _WORDS = frozenset({b"True", b"False", b"None"})
 _ALNUM = re.compile(rb"[0-9A-Za-z\x80-\xff]")
 _HEX = re.compile(rb"0[xX][0-9A-Fa-f]+")
@@ -69,7 +72,7 @@ def patches(kind: Kind, file: BinaryIO, request: CleaningRequest) -> Iterator[Pa
     data = natus.read_whole(file)
     if kind is Kind.EEG:
         start, stop = eeg_tree(data)
-        new = cleaned_tree(data[start:stop], request.find) + bytes(len(data) - stop)
+        new = cleaned_tree(data[start:stop], request.find, request.shift_days) + bytes(len(data) - stop)
         yield from header_patches(data, request)
         yield from difference(start, data[start:], new)
         return
@@ -77,13 +80,13 @@ def patches(kind: Kind, file: BinaryIO, request: CleaningRequest) -> Iterator[Pa
     for note in ent_notes(data):
         old = data[note.start : note.stop]
         if old:
-            yield from difference(note.start, old, _cleaned_note(old, request.find))
+            yield from difference(note.start, old, _cleaned_note(old, request.find, request.shift_days))
 
 
-def _cleaned_note(old: bytes, find: Find) -> bytes:
+def _cleaned_note(old: bytes, find: Find, days: int) -> bytes:
     text, nul, rest = old.partition(b"\0")
     try:
-        new = cleaned_tree(text, find)
+        new = cleaned_tree(text, find, days)
     except MalformedFileError:
         new = _blank(text)
     return new + nul + _blank(rest)
@@ -94,10 +97,11 @@ def _blank(text: bytes) -> bytes:
     return re.sub(rb"[^\0]", b" ", text)
 
 
-def cleaned_tree(text: bytes, find: Find) -> bytes:
+def cleaned_tree(text: bytes, find: Find, days: int = 0) -> bytes:
     """Return the key tree ``text`` with everything blanked that is not known to be harmless.
 
     Strings become ``X``, numbers and hex blobs ``0``, an identifier inside what stays ``x`` (or ``0``).
+    FILETIMEs of events that stay are moved by ``days``.
 
     Raises
     ------
@@ -111,6 +115,8 @@ def cleaned_tree(text: bytes, find: Find) -> bytes:
         if token.kind is TokenKind.ATOM:
             keep = old == marked and _keeps_atom(old, token)
             value = old if keep else _zeroed(old)
+            if keep and days and _EVENT_TIME.fullmatch(old):
+                value = shifted_digits(old, days)
         elif _keeps_key(old) if token.kind is TokenKind.KEY else _keeps_string(old, token):
             value = marked
         else:

@@ -6,10 +6,12 @@ Every patch keeps its length; samples, stamps and times are never touched.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from ecogsafe.formats import natus
+from ecogsafe.formats.date_shift import shifted_filetime, shifted_seconds
 from ecogsafe.formats.kinds import Kind
 from ecogsafe.formats.natus_segments import (
     ETC_ENTRY_BYTES,
@@ -34,6 +36,8 @@ from ecogsafe.formats.study_names import common_stem, number_suffix
 _CLIP_NUMBER = re.compile(rb"(_[0-9]{4})\.(avi|mpg|mp4)", re.IGNORECASE)
 _NEVER_IN_A_NAME = frozenset(range(32)) | frozenset(b'"*/:<>?\\|')
 _LONGEST_NAME = 255
+_TIME_T = struct.Struct("<i")
+_FILETIME = struct.Struct("<q")
 _FIXED_ENTRY = {Kind.ETC: ETC_ENTRY_BYTES, Kind.SNC: SNC_ENTRY_BYTES}
 
 
@@ -92,6 +96,8 @@ def patches(kind: Kind, file: BinaryIO, request: CleaningRequest) -> Iterator[Pa
         yield from difference(serials, read_at(file, serials, natus.SERIALS_BYTES), bytes(natus.SERIALS_BYTES))
     else:
         yield from header_patches(read_at(file, 0, natus.GENERIC_HEADER_BYTES), request)
+        if kind is Kind.SNC and request.shift_days:
+            yield from _snc_patches(natus.read_whole(file), request.shift_days)
         size = file_size(file)
         cut = _cut_entry(kind, size)
         old = read_at(file, size - cut, cut)
@@ -108,10 +114,25 @@ def header_patches(data: bytes, request: CleaningRequest) -> Iterator[Patch]:
     """
     natus.parse_generic_header(data)
     start = natus.INTERNAL_IDS
+    if request.shift_days:
+        old = data[start - _TIME_T.size : start]
+        moved = shifted_seconds(_TIME_T.unpack(old)[0], request.shift_days)
+        yield from difference(start - _TIME_T.size, old, _TIME_T.pack(moved))
     new = bytearray(natus.GENERIC_HEADER_BYTES - start)
     code = request.code.encode("ascii")
     new[natus.PATIENT_ID - start : natus.PATIENT_ID - start + len(code)] = code
     yield from difference(start, data[start : natus.GENERIC_HEADER_BYTES], bytes(new))
+
+
+def _snc_patches(data: bytes, days: int) -> Iterator[Patch]:
+    """Yield the FILETIME of every sync point, moved; sample stamps stay."""
+    for at in range(natus.GENERIC_HEADER_BYTES, len(data) - SNC_ENTRY_BYTES + 1, SNC_ENTRY_BYTES):
+        yield from _time_patch(data, at + SNC_ENTRY_BYTES - _FILETIME.size, days)
+
+
+def _time_patch(data: bytes, at: int, days: int) -> Iterator[Patch]:
+    old = data[at : at + _FILETIME.size]
+    yield from difference(at, old, _FILETIME.pack(shifted_filetime(_FILETIME.unpack(old)[0], days)))
 
 
 def _cut_entry(kind: Kind, size: int) -> int:
@@ -160,13 +181,21 @@ def _vtc_patches(data: bytes, layout: VtcLayout, request: CleaningRequest) -> It
             suffix = number_suffix(base, stems=(request.stem,))
             new = f"{request.stem}{suffix}.{extension.lower()}".encode("ascii")
         yield from difference(at, data[at : at + VTC_NAME_BYTES], _padded(new, VTC_NAME_BYTES))
+        if request.shift_days:
+            for time in sorted((layout.start, layout.end)):
+                yield from _time_patch(data, at + time, request.shift_days)
     rest = data[offsets.start + len(offsets) * layout.record_bytes :]
     if rest:
         yield from difference(len(data) - len(rest), rest, bytes(len(rest)))
 
 
 def _unknown_vt2_patches(data: bytes, request: CleaningRequest) -> Iterator[Patch]:
-    """Replace each 8-bit clip name where it stands, then every identifier that is left."""
+    """Replace each 8-bit clip name where it stands, then every identifier that is left.
+
+    Its times cannot be found, so with a date shift the file stays behind.
+    """
+    if request.shift_days:
+        raise natus.malformed("its layout is unknown, so its dates cannot be shifted")
     new = bytearray(data)
     done = 0
     for found in _CLIP_NUMBER.finditer(data):

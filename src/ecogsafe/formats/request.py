@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ecogsafe.formats.date_shift import text_dates
 from ecogsafe.formats.regions import Find
 
 #: `redact`: identifiers in annotation text become ``x``; `wipe`: all of the text; `keep`: the text stays.
@@ -25,6 +27,16 @@ class CleaningRequest:
     #: the search for this subject's identifiers
     find: Find
     annotations: Annotations = "redact"
+    #: whole days by which every date is moved; then cleaning twice moves twice, so it is done from a journal
+    shift_days: int = 0
+
+    @property
+    def find_in_text(self) -> Find:
+        """The search in free text: with a date shift, dates there count as identifiers."""
+        return self._find_with_dates if self.shift_days else self.find
+
+    def _find_with_dates(self, data: bytes) -> Iterable[tuple[int, int]]:
+        return [*self.find(data), *text_dates(data)]
 
     def __post_init__(self) -> None:
         if not _CODE.fullmatch(self.code):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 from ecogsafe.core.errors import MalformedFileError
+from ecogsafe.formats.date_shift import shifted_day_first, shifted_digits
 from ecogsafe.formats.kinds import Kind, kind_of_text
 from ecogsafe.formats.natus import read_whole
 from ecogsafe.formats.natus_times import ClipTimes, SyncPoint, filetime_to_utc
@@ -32,6 +33,7 @@ _HOSPITAL_STEM = re.compile(f"{_IN_NAME}~{_IN_NAME}_{GUID.pattern}", re.IGNORECA
 _WORD = re.compile(r"[0-9A-Za-z\x80-\uffff]+")
 #: A number, a date or a time of day, as the middle columns of Snc2Txt may hold.
 _MEASURE = re.compile(r"\s*(?:[+-]?[0-9]+(?:\.[0-9]+)?|[0-9/.:\- ]*[0-9]{1,2}:[0-9]{2}[0-9:.]*(?: ?[AP]M)?)\s*", re.I)
+_PLAIN_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,7}(?:\.[0-9]+)?\s*")
 _ROW_NUMBER = re.compile(r"^\s*\d+[.):]?\s+")
 _PATH_ENDS = ("\\", "/", "\t", '"', "'", "|", ">")
 
@@ -105,7 +107,7 @@ def patches(kind: Kind, file: BinaryIO, request: CleaningRequest) -> Iterator[Pa
     """
     data = _checked(kind, file)
     view = TextView.of(data)
-    clean = "\n".join(_clean_line(kind, line, request.stem) for line in view.text.split("\n"))
+    clean = "\n".join(_clean_line(kind, line, request) for line in view.text.split("\n"))
     new = data[: view.start] + view.bytes_of(clean) + data[view.stop :]
     # the zeros of UTF-16 letters stay, so that a blotted letter is the letter x
     new = blot(new, request.find, editable=new)
@@ -145,7 +147,8 @@ def _name_start(prefix: str) -> int:
     return max(prefix.rfind(end) for end in _PATH_ENDS) + 1
 
 
-def _clean_line(kind: Kind, line: str, stem: str) -> str:
+def _clean_line(kind: Kind, line: str, request: CleaningRequest) -> str:
+    stem, days = request.stem, request.shift_days
     row = parse_clip_row(line) if kind is Kind.VTC_TEXT else None
     cells = parse_sync_row(line) if kind is Kind.SNC_TEXT else None
     if row is not None:
@@ -159,16 +162,29 @@ def _clean_line(kind: Kind, line: str, stem: str) -> str:
                 name,
                 line[row.start("number") : row.end("extension")],
                 denied(row["gap"]),
-                line[row.end("gap") : row.start("between")],
+                f"[{_moved(row['start'], days)}]",
                 denied(row["between"]),
-                line[row.end("between") : row.start("rest")],
+                f"[{_moved(row['end'], days)}]",
                 denied(line[row.start("rest") :]),
             )
         )
     if cells is not None:
-        middle = [cell if _MEASURE.fullmatch(cell) else denied(cell) for cell in cells[1:-1]]
-        return "\t".join([cells[0], *middle, line.rsplit("\t", 1)[1]])
+        # a middle column may hold a date, and nobody knows in which form: with a date shift it goes
+        keeps = _PLAIN_NUMBER.fullmatch if days else _MEASURE.fullmatch
+        middle = [cell if keeps(cell) else (_undated(cell) if days else denied(cell)) for cell in cells[1:-1]]
+        last = line.rsplit("\t", 1)[1]
+        if days:
+            last = re.sub(r"\d{18}", lambda m: shifted_digits(m[0].encode(), days).decode(), last, count=1)
+        return "\t".join([cells[0], *middle, last])
     return denied(line)
+
+
+def _moved(text: str, days: int) -> str:
+    return shifted_day_first(text, days) if days else text
+
+
+def _undated(cell: str) -> str:
+    return re.sub(r"[0-9A-Za-z\x80-\uffff]", "x", cell)
 
 
 def denied(text: str) -> str:
