@@ -52,23 +52,27 @@ ever added. An `item` leaves out the fields that it has no value for. The last l
 """
 
 #: what a person should know of a command that its options do not say
-_NOTES = {
+NOTES = {
     "init": "Asks the new lab password twice and, on a terminal, the time zone of the recording site. "
     "With `--recover` it asks the lab password once.",
     "demo": "Uses a home, a password and keys of its own inside DIR. "
     "DIR must be new, empty, or an earlier demonstration, which is replaced.",
-    "deid plan": "Changes nothing. Asks the password only where a linking key exists, to recognise a returning patient. "
-    "Without identifiers it takes them from EXPORT, if EXPORT holds one person only.",
+    "deid plan": "Changes nothing. Asks the password only where a linking key exists, to recognise a returning "
+    "patient. Without identifiers it takes them from EXPORT, if EXPORT holds one person only.",
     "deid apply": "Asks the password. Run it again to continue after an interruption. "
     "Asks before it gives a person of a known name a new code.",
     "deid undo": "Asks the password. Asks before it goes on where copies of the subject stand in stores. "
     "It does not touch those copies.",
+    "deid reidentify": "Asks the password. Makes copies with the original names and bytes. OUT is not touched.",
+    "subjects show": "Asks the password. Names show in full on a terminal only.",
     "deid scan": "Asks the password, unless only `--term` is given.",
     "upload": "Never asks the password. What goes out unencrypted must be cleared by `deid apply` or "
     "`deid scan --subject`. Nothing is ever replaced in a store.",
     "download": "Asks the password if sealed objects are to be opened. DIR must exist. "
     "A file here that differs is never replaced (status 3).",
     "verify": "Without `--deep` it asks no password and reads no data, except in a folder, where it reads every file.",
+    "share": "Asks before it begins. Refuses `/`, mount points, home folders, the home of ecogsafe, and links that "
+    "lead out of DIR.",
     "status": "Never asks the password, and asks no store.",
 }
 
@@ -133,8 +137,8 @@ def _usage(name: str, command: click.Command) -> str:
 
 def _section(name: str, command: click.Command) -> list[str]:
     lines = [f"## {name}", "", "```", _usage(name, command), "```", "", _help(command.help), ""]
-    if name in _NOTES:
-        lines += [_NOTES[name], ""]
+    if name in NOTES:
+        lines += [NOTES[name], ""]
     return lines + _table(options_of(command))
 
 

@@ -33,8 +33,11 @@ MEANINGS = {
     ExitStatus.INTERRUPTED: "Interrupted. Run the same command again to continue.",
 }
 
-#: codes that no class carries: (code, status, meaning)
-WITHOUT_CLASS = ((ExitStatus.BUG, "bug", "An exception that nobody foresaw: its kind and our line, never its text."),)
+#: codes that no class of their own carries: (status, code, meaning)
+WITHOUT_CLASS = (
+    (ExitStatus.BUG, "bug", "An exception that nobody foresaw: its kind and our line, never its text."),
+    (ExitStatus.BUG, "error", "The catalogue refused something that should never have been asked of it."),
+)
 
 
 def load_all() -> None:
@@ -93,13 +96,10 @@ def render() -> str:
         "|---:|---|",
         *(f"| {int(status)} | {MEANINGS[status]} |" for status in ExitStatus),
         "",
-        "What stops a run decides its status. The order in which that is judged: "
-        + ", ".join(str(int(s)) for s in STOPPING)
+        "Where several occurred in one run, it ends with the first of these: "
+        + ", ".join(str(int(s)) for s in (*STOPPING, *FINDINGS))
         + ".",
-        "A run that was not stopped ends with the first of these that occurred: "
-        + ", ".join(str(int(s)) for s in FINDINGS)
-        + ".",
-        "An error of one item is told with its own status; the run goes on.",
+        "The first eight stop a run. The others are told for each item, and the run goes on.",
         "",
         "## Codes",
         "",
@@ -113,10 +113,8 @@ def render() -> str:
         for cls in error_classes()
     ]
     rows += [(status, code, False, meaning) for status, code, meaning in WITHOUT_CLASS]
-    lines += [
-        f"| `{code}` | {int(status)} | {'yes' if again else ''} | {meaning} |"
-        for status, code, again, meaning in sorted(rows)
-    ]
+    for status, code, again, meaning in sorted(rows):
+        lines.append(f"| `{code}` | {int(status)} | {'yes' if again else ''} | {meaning} |")
     return "\n".join([*lines, ""])
 
 

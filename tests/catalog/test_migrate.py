@@ -19,8 +19,8 @@ _NEXT = """
 from alembic import op
 from sqlalchemy import Column, Integer, Text
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -34,7 +34,7 @@ def upgrade() -> None:
 def next_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "migrations"
     shutil.copytree(migrate._FOLDER, folder)
-    module = folder / "versions" / "rev_0002_extra.py"
+    module = folder / "versions" / "rev_0003_extra.py"
     module.write_text(_NEXT.format(end="pass"))
     monkeypatch.setattr(migrate, "_FOLDER", folder)
     return module
@@ -71,14 +71,14 @@ def test_an_older_catalogue_is_kept_and_migrated(
 ) -> None:
     path = tmp_path / "catalog.sqlite"
     _old(path)
-    monkeypatch.setattr(database, "REVISION", "0002")
+    monkeypatch.setattr(database, "REVISION", "0003")
     for _ in range(2):
         with Catalog.open(path) as catalog, catalog.read() as tx:
-            assert tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0002"
+            assert tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0003"
             assert tx.exec_driver_sql("SELECT count(*) FROM extra").scalar() == 0
             assert meta.get(tx, "kept") == "yes"
-    with closing(sqlite3.connect(tmp_path / "catalog.sqlite.before-0002")) as kept:
-        assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite.before-0003")) as kept:
+        assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
         assert kept.execute("SELECT value FROM meta WHERE name = 'kept'").fetchone() == ("yes",)
 
 
@@ -89,7 +89,7 @@ def test_a_migration_that_fails_leaves_the_older_revision_whole(
     _old(path)
     next_revision.write_text(_NEXT.format(end="raise ZeroDivisionError"))
     with monkeypatch.context() as patch:
-        patch.setattr(database, "REVISION", "0002")
+        patch.setattr(database, "REVISION", "0003")
         with pytest.raises(ZeroDivisionError):
             Catalog.open(path)
     with Catalog.open(path) as catalog, catalog.read() as tx:

@@ -25,6 +25,14 @@ def edfio_samples(path: Path) -> dict[str, str]:
         }
 
 
+def edfio_onsets(path: Path) -> list[tuple[float, float | None]]:
+    """Return onset and duration of each annotation, as edfio reads them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        recording = edfio.read_bdf(path) if path.suffix.lower() == ".bdf" else edfio.read_edf(path)
+        return [(a.onset, a.duration) for a in recording.annotations]
+
+
 def pyedflib_samples(path: Path) -> dict[str, str]:
     """Return the same as `edfio_samples`, as pyedflib reads it.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 import subprocess
 import sys
 import threading
@@ -18,22 +16,11 @@ from ecogsafe.synthetic.ledger import Ledger, search
 from tests.cli.conftest import hand_over
 from tests.cli.lab import Lab
 from tests.cli.recordings import decimated_samples, edfio_samples, natus_samples
+from tests.cli.trees import digests, tree_state
 from tests.servers.seaweed import SeaweedServer
 
 #: shorter terms turn up in ciphertext by chance
 _LONG = 7
-
-
-def tree_state(folder: Path) -> dict[str, tuple[int, int, str]]:
-    """Return mode, modification time and digest of everything below ``folder``, by name."""
-    state = {}
-    for path in folder.rglob("*"):
-        status = path.lstat()
-        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        # a folder's own time changes whenever something is moved out of it and back
-        when = status.st_mtime_ns if path.is_file() else 0
-        state[os.fsdecode(path.relative_to(folder))] = (stat.S_IMODE(status.st_mode), when, digest)
-    return state
 
 
 def all_terms(ledger: Ledger) -> list[str]:
@@ -127,8 +114,7 @@ def test_the_whole_job(lab: Lab, s3_server: SeaweedServer, form: Form, scheme: s
         back = lab.folder / f"back-{name}"
         back.mkdir()
         run("download", "--from", urls[name], "-d", back, "-v")
-        there = {k: v[2] for k, v in tree_state(back).items() if v[2]}
-        assert there == {k: v[2] for tree in trees for k, v in tree_state(lab.out / tree).items() if v[2]}
+        assert digests(back) == {name: d for tree in trees for name, d in digests(lab.out / tree).items()}
 
     # nowhere: not in the home, not in the stores, not in a word that was said
     for index, place in enumerate(("v", "e")):

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 
 from ecogsafe.core.events import Event
 from ecogsafe.deid.journal_files import JournalFolder
+from ecogsafe.deid.layout import subject_folders
 from ecogsafe.deid.plan import plan_deid
 from ecogsafe.deid.planned import DeidPlan
-from ecogsafe.deid.prepare import taken_places
 from ecogsafe.formats.found import Discovery, FoundFile, LooseRecording, PersonHints, StudyFolder, TextOutput
 from ecogsafe.formats.kinds import Kind, kind_of_name
 from ecogsafe.formats.regions import Patch
@@ -69,6 +69,12 @@ def found(path: Path, kind: Kind | None = None) -> FoundFile:
         mode=s.st_mode & 0o7777,
         links=s.st_nlink,
     )
+
+
+def taken_places(out: Path, code: str) -> list[str]:
+    """Every path that stands in a folder of the subject."""
+    folders = [out / name for name in subject_folders(code)]
+    return [p.relative_to(out).as_posix() for f in folders if f.is_dir() for p in f.rglob("*")]
 
 
 def moment(hours: float) -> datetime:

@@ -22,7 +22,7 @@ class ClearanceRow:
     path: str
     #: bytes
     size: int
-    #: of the bytes of its text regions, one after the other
+    #: digest of its text regions, places and lengths included (`ecogsafe.formats.text_digest`)
     text_sha256: str
     revision: int
     scanner_version: str

@@ -188,13 +188,15 @@ def see_again(tx: Transaction, copy_ids: Iterable[int], at: str) -> None:
         tx.execute(update(copies).where(copies.c.id == bindparam("an_id")).values(seen_at=at), batch)
 
 
-def mark_bad(tx: Transaction, copy_id: int, reason: str) -> None:
-    """Note that the copy is missing, short, swapped or changed; the first reason is kept."""
-    tx.execute(
-        update(copies)
-        .where(and_(copies.c.id == copy_id, copies.c.bad_at.is_(None)))
-        .values(bad_at=utc_stamp(), bad_reason=reason)
-    )
+def mark_bad(tx: Transaction, copy_id: int, reason: str, *, graver: bool = False) -> None:
+    """Note that the copy is missing, short, swapped or changed; the first time is kept.
+
+    The first reason is kept too, unless the new one is ``graver``.
+    """
+    good = copies.c.bad_at.is_(None)
+    tx.execute(update(copies).where(and_(copies.c.id == copy_id, good)).values(bad_at=utc_stamp(), bad_reason=reason))
+    if graver:
+        tx.execute(update(copies).where(copies.c.id == copy_id).values(bad_reason=reason))
 
 
 def prove_good(tx: Transaction, copy_id: int, level: Level, at: str) -> None:

@@ -29,7 +29,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 #: the newest migration; a catalogue at another revision is migrated, or refused when it is newer
-REVISION = "0001"
+REVISION = "0002"
 
 
 class Unsigned64(TypeDecorator[int]):
@@ -99,6 +99,7 @@ subjects = Table(
     Column("code", Text, primary_key=True),
     Column("created_at", Text, nullable=False),
     Column("revision", Integer, nullable=False),
+    Column("withdrawn_at", Text),
 )
 
 segments = Table(

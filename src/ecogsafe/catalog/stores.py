@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
 
+from ecogsafe.catalog import meta
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.rows import columns_of
 from ecogsafe.catalog.schema import stores
@@ -27,6 +28,9 @@ class StoreRow:
 
 
 _COLUMNS = columns_of(StoreRow, stores)
+#: name in the table ``meta`` of the store that was last met at a URL; unlike `StoreRow.url` it is kept
+#: when the store is met elsewhere too
+_MET_AT = "store-at "
 
 
 def remember_store(tx: Transaction, store_id: str, url: str, kind: str) -> StoreRow:
@@ -39,6 +43,7 @@ def remember_store(tx: Transaction, store_id: str, url: str, kind: str) -> Store
     if not tx.execute(seen).rowcount:
         row = {"store_id": store_id, "url": url, "kind": kind, "first_seen": now, "last_seen": now}
         tx.execute(insert(stores).values(row))
+    meta.set(tx, f"{_MET_AT}{url}", store_id)
     return StoreRow(*tx.execute(select(*_COLUMNS).where(stores.c.store_id == store_id)).one())
 
 
@@ -47,6 +52,11 @@ def store_by_url(tx: Transaction, url: str) -> StoreRow | None:
     query = select(*_COLUMNS).where(stores.c.url == url).order_by(stores.c.last_seen.desc()).limit(1)
     row = tx.execute(query).first()
     return None if row is None else StoreRow(*row)
+
+
+def store_id_met_at(tx: Transaction, url: str) -> str | None:
+    """Return the id of the store that was last met at ``url``, even if it was met elsewhere since."""
+    return meta.get(tx, f"{_MET_AT}{url}")
 
 
 def all_stores(tx: Transaction) -> list[StoreRow]:

@@ -26,6 +26,8 @@ class SubjectRow:
     created_at: str
     #: of the set of identifiers that files are searched for; a clearance of an older one has lapsed
     revision: int
+    #: when the person withdrew; nothing of the subject is sent from then on
+    withdrawn_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,25 @@ def set_revision(tx: Transaction, code: str, revision: int) -> None:
     )
     if not tx.execute(change).rowcount:
         raise UsageError(code, "is unknown, or its identifiers are newer than this", next="ecogsafe subjects list")
+
+
+def withdraw_subject(tx: Transaction, code: str) -> SubjectRow:
+    """Note that the person behind ``code`` withdrew, and return the row; the first time stays.
+
+    A subject that only files tell of (another home de-identified it) gets its row.
+    """
+    add_subject(tx, code)
+    here = (subjects_table.c.code == code, subjects_table.c.withdrawn_at.is_(None))
+    tx.execute(update(subjects_table).where(*here).values(withdrawn_at=utc_stamp()))
+    row = subject(tx, code)
+    if row is None:
+        raise UsageError(code, "is unknown", next="ecogsafe subjects list")
+    return row
+
+
+def reinstate_subject(tx: Transaction, code: str) -> None:
+    """Take a withdrawal back; where there is none nothing changes."""
+    tx.execute(update(subjects_table).where(subjects_table.c.code == code).values(withdrawn_at=None))
 
 
 def next_segment_number(tx: Transaction, code: str) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, select
+from sqlalchemy import and_, case, exists, func, select
 
 from ecogsafe.catalog.copies import LEVELS, Level
 from ecogsafe.catalog.database import Transaction
-from ecogsafe.catalog.schema import copies, files
+from ecogsafe.catalog.schema import copies, files, segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class CopySummary:
     newest_restored: str | None
     #: copies that are bad
     bad: int
+    #: files with at least one good copy that the store's own checksum or a full read proved
+    proven_files: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,33 @@ class ProtectionSummary:
     copies: int
     files: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSummary:
+    """What a subject has been recorded in; segments of which nothing stands below OUT are left out."""
+
+    subject: str
+    segments: int
+    #: by the clinic's clock where it is known, else in UTC with ``+00:00``
+    first_start: str | None
+
+
+def segment_summaries(tx: Transaction, subject: str | None = None) -> list[SegmentSummary]:
+    """Return one summary per subject that has segments, by code."""
+    query = (
+        select(
+            segments.c.subject,
+            func.count(),
+            func.min(func.coalesce(segments.c.start_local, segments.c.start_utc)),
+        )
+        .where(segments.c.retired_at.is_(None), segments.c.kinds != ())
+        .group_by(segments.c.subject)
+        .order_by(segments.c.subject)
+    )
+    if subject is not None:
+        query = query.where(segments.c.subject == subject)
+    return [SegmentSummary(*row) for row in tx.execute(query)]
 
 
 def copy_summaries(tx: Transaction, subject: str | None = None) -> list[CopySummary]:
@@ -64,6 +94,7 @@ def copy_summaries(tx: Transaction, subject: str | None = None) -> list[CopySumm
             func.min(proof).filter(good),
             func.max(copies.c.restored_at).filter(good),
             func.count(copies.c.bad_at),
+            func.count(copies.c.file_id.distinct()).filter(good, copies.c.level.in_(LEVELS[1:])),
         )
         .select_from(copies)
         .join(files, files.c.id == copies.c.file_id)
@@ -76,10 +107,20 @@ def copy_summaries(tx: Transaction, subject: str | None = None) -> list[CopySumm
     return [CopySummary(*row) for row in tx.execute(query)]
 
 
-def protection_summaries(tx: Transaction, level: Level, subject: str | None = None) -> list[ProtectionSummary]:
-    """Return, per subject, how many files have 0, 1, 2 … good copies of ``level`` or above."""
+def protection_summaries(
+    tx: Transaction, level: Level, subject: str | None = None, *, stores: Collection[str] | None = None
+) -> list[ProtectionSummary]:
+    """Return, per subject, how many files have 0, 1, 2 … good copies of ``level`` or above.
+
+    Parameters
+    ----------
+    stores
+        Count only the copies in these stores, by id.
+    """
     enough = LEVELS[LEVELS.index(level) :]
     counts = copies.c.bad_at.is_(None) & copies.c.level.in_(enough)
+    if stores is not None:
+        counts = counts & copies.c.store_id.in_(list(stores))
     per_file = (
         select(
             files.c.subject,
@@ -107,3 +148,13 @@ def bad_copies(tx: Transaction, subject: str | None = None) -> list[tuple[str, s
     if subject is not None:
         query = query.join(files, files.c.id == copies.c.file_id).where(files.c.subject == subject)
     return [(row[0], row[1], row[2]) for row in tx.execute(query.order_by(copies.c.store_id, copies.c.key))]
+
+
+def repaired_copies(tx: Transaction) -> set[tuple[str, str]]:
+    """Return store id and key of every bad copy beside which a good one of the same content stands."""
+    beside = copies.alias()
+    good = exists().where(
+        and_(beside.c.file_id == copies.c.file_id, beside.c.store_id == copies.c.store_id, beside.c.bad_at.is_(None))
+    )
+    query = select(copies.c.store_id, copies.c.key).where(copies.c.bad_at.is_not(None), good)
+    return {(row[0], row[1]) for row in tx.execute(query)}

@@ -53,8 +53,8 @@ FINDINGS = (
 
 
 def worst(statuses: set[ExitStatus]) -> ExitStatus:
-    """Return the exit status of a run in which every status of ``statuses`` occurred and none stopped it."""
-    return next((s for s in FINDINGS if s in statuses), ExitStatus.DONE)
+    """Return the exit status of a run in which every status of ``statuses`` occurred, the weightiest first."""
+    return next((s for s in (*STOPPING, *FINDINGS) if s in statuses), ExitStatus.DONE)
 
 
 class EcogsafeError(Exception):

@@ -16,7 +16,9 @@ def mask(text: str) -> str:
     """Return ``text`` with each word cut to its first letter: ``Doe~ Jane`` gives ``D•••~ J•••``.
 
     Words of one letter and every digit run are hidden whole, so that a record number or a GUID shows nothing.
+    What cannot be printed (a byte that is no UTF-8, an escape sequence) becomes U+FFFD.
     """
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
     def cut(match: re.Match[str]) -> str:
         word = match.group()

@@ -61,8 +61,8 @@ B. WITHOUT ECOGSAFE, with the free programs age, zstd and tar
   4. With the recovery key instead of the password: put its one line, which
      begins with AGE-SECRET-KEY-1, into a file named recovery.txt, and give
      -i recovery.txt in the commands above. Delete that file afterwards.
-  5. Who is who (the linking key) is the newest linking-key-*.age, by name,
-     in the stores' folder _ecogsafe/keys/. It opens in the same way as step 2.
+  5. Who is who (the linking key) is the last linking-key-*.age, by name, in
+     the stores' folder _ecogsafe/keys/. It opens in the same way as step 2.
 
   age:  https://age-encryption.org   (format: https://c2sp.org/age)
   zstd: https://facebook.github.io/zstd

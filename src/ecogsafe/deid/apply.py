@@ -75,7 +75,7 @@ def apply_plan(
     out
         An existing folder.
     clean
-        What must change in a file (`recipes.cleaner`).
+        What must change in a file; raises MalformedFileError where nobody can tell.
     stop
         Asked between two segments.
 

@@ -19,6 +19,9 @@ UTF8, CP1252, UTF16_LE, UTF16_BE = "utf-8", "cp1252", "utf-16-le", "utf-16-be"
 #: Raw bytes of a GUID, an OLE date, a FILETIME.
 BINARY = "binary"
 
+#: What rules look at beside a match: the widest character, and the zeros before a record number.
+CONTEXT_BYTES = 64
+
 #: A term is written out in at most so many patterns an encoding; the rest of it becomes the tail.
 _MOST_PATTERNS = 32
 #: Every letter that has two cases lies below this.
@@ -157,3 +160,36 @@ def char_after(data: bytes, position: int, encoding: str) -> str:
     except UnicodeDecodeError:
         text = ""
     return text if len(text) == 1 else _single_byte(first)
+
+
+def is_misread(data: bytes, start: int, stop: int, encoding: str) -> bool:
+    """Return whether a UTF-16 match at ``[start, stop)`` is the other byte order, read a byte off.
+
+    With dots for zero bytes, both readings are in ``·D·o·e·``; both cover every letter, one is told.
+    """
+    if encoding == UTF16_BE:
+        return _in_doubt(data, start, stop) and not _is_big_endian(data, start, stop)
+    if encoding == UTF16_LE:
+        return _in_doubt(data, start - 1, stop - 1) and _is_big_endian(data, start - 1, stop - 1)
+    return False
+
+
+def _in_doubt(data: bytes, start: int, stop: int) -> bool:
+    """Return whether a big-endian match at ``[start, stop)`` is a little-endian one a byte later as well."""
+    return start >= 0 and stop < len(data) and not any(data[start : stop + 1 : 2])
+
+
+def _is_big_endian(data: bytes, start: int, stop: int) -> bool:
+    """Return whether the doubtful match is big-endian: its run of text begins or ends so, or its place is even."""
+    reach = CONTEXT_BYTES // 2
+    first = start
+    while first >= 2 and data[first - 1] and not data[first - 2] and start - first < reach:
+        first -= 2
+    if start - first < reach and first and data[first - 1]:
+        return False
+    last = stop
+    while last + 2 < len(data) and data[last + 1] and not data[last + 2] and last - stop < reach:
+        last += 2
+    if last - stop < reach and last + 1 < len(data) and data[last + 1]:
+        return True
+    return start % 2 == 0

@@ -126,7 +126,7 @@ def to_json(journal: Journal) -> bytes:
         ],
         "entries": [_entry_record(e) for e in journal.entries],
     }
-    return json.dumps(record, ensure_ascii=True, indent=1).encode("ascii")
+    return json.dumps(record, ensure_ascii=True).encode("ascii")
 
 
 def _entry_record(entry: Entry) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ecogsafe.core.durable import fsync_directory, rename_noreplace
 from ecogsafe.core.errors import NoSpaceError, UsageError, VerificationError
 from ecogsafe.deid.journal import Journal, from_json, to_json
-from ecogsafe.deid.layout import CODE
+from ecogsafe.deid.layout import CODE, DECIMATED, Tree
 
 _ID = re.compile(rf"(?P<code>{CODE})-(?P<number>\d{{4,}})-[0-9a-f]{{8}}")
 _MARK = re.compile(r"(?P<index>\d+)(?P<left> left)?")
@@ -135,6 +135,20 @@ class JournalFolder:
                 next="take the copy of journals/ from a key_backup place",
             )
         return journal
+
+    def study_folders(self, code: str) -> dict[int, frozenset[Path]]:
+        """Return the source folders of the subject's studies by segment number (private), for `ExistingSegment`.
+
+        What a run left in one of them belongs to that number when it can move at last.
+        """
+        found: dict[int, frozenset[Path]] = {}
+        for name in self.ids(code):
+            for entry in self.read(name).entries:
+                if entry.tree is Tree.VIDEO:
+                    deeper = f"/{DECIMATED}/" in entry.target
+                    folder = entry.source.parent.parent if deeper else entry.source.parent
+                    found[entry.segment] = found.get(entry.segment, frozenset()) | {folder}
+        return found
 
     def marks(self, name: str) -> Marks:
         """Return what was noted of the journal ``name``; a torn last line counts as absent."""

@@ -34,7 +34,6 @@ _TEXT_KINDS = {"vtc": Kind.VTC_TEXT, "snc": Kind.SNC_TEXT}
 _STUDY_KINDS = {
     "eeg": Kind.EEG,
     "ent": Kind.ENT,
-    "ent.old": Kind.ENT,
     "erd": Kind.ERD,
     "etc": Kind.ETC,
     "snc": Kind.SNC,
@@ -50,12 +49,10 @@ _STUDY_KINDS = {
 }
 _VIDEO_PATH = re.compile(
     rf"(?P<code>{CODE})/(?P=code)_(?P<number>[1-9]\d{{0,5}})/(?:(?P<decimated>{DECIMATED})/)?"
-    rf"(?P=code)_(?P=number)(?:_(?P<index>\d{{3,6}}))?\.(?P<extension>[a-z0-9.]+)",
+    rf"(?P=code)_(?P=number)(?:_(?P<index>\d{{3,6}}))?\.(?P<extension>[a-z0-9]+)",
     re.ASCII,
 )
-_EDF_PATH = re.compile(
-    rf"(?P<code>{CODE})_edf/(?P=code)_(?P<number>[1-9]\d{{0,5}})\.(?P<extension>edf|bdf)", re.ASCII
-)
+_EDF_PATH = re.compile(rf"(?P<code>{CODE})_edf/(?P=code)_(?P<number>[1-9]\d{{0,5}})\.(?P<extension>edf|bdf)", re.ASCII)
 _TEXT_PATH = re.compile(
     rf"(?P<code>{CODE})_(?P<kind>vtc|snc)/(?P=code)_(?P<number>[1-9]\d{{0,5}})\.(?P<extension>txt)", re.ASCII
 )
@@ -102,13 +99,9 @@ def index_of(name: str, study: str) -> str:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Return stem and lower-case extension of a file name; ``x.ent.old`` has the extension ``ent.old``."""
+    """Return stem and lower-case extension of a file name."""
     stem, _, extension = name.rpartition(".")
-    if not stem:
-        return name, ""
-    if extension.lower() == "old" and stem.lower().endswith(".ent"):
-        return stem[:-4], "ent.old"
-    return stem, extension.lower()
+    return (stem, extension.lower()) if stem else (name, "")
 
 
 def target_for(

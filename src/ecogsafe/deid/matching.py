@@ -8,42 +8,30 @@ the plan (`Matcher.decisions`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 from ahocorasick_rs import BytesAhoCorasick
 
+from ecogsafe.deid import accents
 from ecogsafe.deid.encoded import (
     BINARY,
+    CONTEXT_BYTES,
+    CP1252,
+    UTF8,
     UTF16_BE,
     UTF16_LE,
     Pattern,
     char_after,
     char_before,
+    is_misread,
     patterns,
     tail_stop,
 )
+from ecogsafe.deid.hits import Hit, merged_spans, outermost
 from ecogsafe.deid.identifiers import Identifiers
+from ecogsafe.deid.near import NearSearch
 from ecogsafe.deid.terms import Decision, Rule, Term, TermKind, terms_of, terms_of_other
 
-#: What the rules look at beside a match: the widest character, and the zeros before a record number.
-CONTEXT_BYTES = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One identifier seen in a byte string, at ``[start, stop)``."""
-
-    start: int
-    stop: int
-    kind: str
-    encoding: str
-    masked: str
-    #: the code of the other subject it belongs to; None: the subject of the file
-    owner: str | None = None
-
-    def moved(self, by: int) -> Hit:
-        """Return the hit as seen in a longer byte string, ``by`` bytes further on."""
-        return replace(self, start=self.start + by, stop=self.stop + by)
+__all__ = ["CONTEXT_BYTES", "Hit", "Matcher", "outermost"]
 
 
 class Matcher:
@@ -57,6 +45,9 @@ class Matcher:
         Further terms, such as those of ``--term``.
     others
         Every other subject, by code; searched by the stricter rules. One automaton holds a thousand.
+    near
+        In free text, search also for names with one letter wrong and for short forms of given names: of the
+        person and of ``also_terms``, never of other subjects.
     """
 
     def __init__(
@@ -65,8 +56,12 @@ class Matcher:
         *,
         also_terms: Iterable[str] = (),
         others: Mapping[str, Identifiers] | None = None,
+        near: bool = False,
     ) -> None:
-        terms, decisions = terms_of(identifiers or Identifiers(), also_terms)
+        person, also = identifiers or Identifiers(), tuple(also_terms)
+        terms, decisions = terms_of(person, also)
+        self._near = NearSearch(person, also) if near else None
+        decisions += self._near.decisions if self._near else ()
         for code, person in (others or {}).items():
             terms.extend(terms_of_other(code, person))
         self._decisions = tuple(decisions)
@@ -78,7 +73,9 @@ class Matcher:
                 by_anchor.setdefault(pattern.anchor, {}).setdefault(meaning, (pattern, term))
         self._meanings = [tuple(found.values()) for found in by_anchor.values()]
         self._automaton = BytesAhoCorasick(list(by_anchor)) if by_anchor else None
-        self.longest = max((p.longest for found in self._meanings for p, _ in found), default=0)
+        longest = max((p.longest for found in self._meanings for p, _ in found), default=0)
+        # a letter and its accent can be two characters: the accents of a name make it no more than thrice as long
+        self.longest = max(3 * longest, self._near.longest if self._near else 0)
 
     def __repr__(self) -> str:
         return f"Matcher({len(self._meanings)} patterns)"
@@ -87,15 +84,21 @@ class Matcher:
         """Return how each term of the person the data belongs to is searched, and why."""
         return self._decisions
 
+    @property
+    def near(self) -> bool:
+        """Whether free text is also searched for names with one letter wrong."""
+        return self._near is not None
+
     def find(self, data: bytes) -> list[tuple[int, int]]:
         """Return the spans of identifiers in ``data``, merged where they touch, in order."""
-        spans: list[tuple[int, int]] = []
-        for hit in sorted(self.candidates(data), key=lambda h: h.start):
-            if spans and hit.start <= spans[-1][1]:
-                spans[-1] = (spans[-1][0], max(spans[-1][1], hit.stop))
-            else:
-                spans.append((hit.start, hit.stop))
-        return spans
+        return merged_spans(self.candidates(data))
+
+    def find_near(self, data: bytes) -> list[tuple[int, int]]:
+        """Return the spans of what only resembles an identifier in the free text ``data``; none without ``near``.
+
+        Ordinary words are not among them, see `ecogsafe.deid.near`. Never for labels, keys or names of files.
+        """
+        return merged_spans(self.near_candidates(data))
 
     def hits(self, data: bytes) -> list[Hit]:
         """Return the identifiers in ``data``, in order, leaving out those that lie within another."""
@@ -106,14 +109,37 @@ class Matcher:
         if self._automaton is None or not data:
             return
         lowered = data.lower()
+        for start, stop, pattern, term in self._matches(lowered):
+            if pattern.encoding == BINARY and data[start:stop] != term.raw:
+                continue
+            hit = _judge(data, start, stop, pattern.encoding, term)
+            if hit is not None:
+                yield hit
+        for view in accents.views(data, lowered):
+            plain = UTF8 if view.encoding == CP1252 else view.encoding
+            for start, stop, pattern, term in self._matches(view.data):
+                if pattern.encoding != plain or not view.differs(start, stop):
+                    continue
+                raw_start, raw_stop = view.span(start, stop)
+                if not accents.says(data[raw_start:raw_stop], view.encoding, term.text):
+                    continue
+                hit = _judge(data, raw_start, raw_stop, view.encoding, term)
+                if hit is not None:
+                    yield hit
+
+    def near_candidates(self, data: bytes) -> Iterator[Hit]:
+        """Yield what only resembles an identifier in the free text ``data``, spared ordinary words included."""
+        if self._near is not None:
+            yield from self._near.hits(data)
+
+    def _matches(self, lowered: bytes) -> Iterator[tuple[int, int, Pattern, Term]]:
+        if self._automaton is None:
+            return
         for index, start, anchor_stop in self._automaton.find_matches_as_indexes(lowered, overlapping=True):
             for pattern, term in self._meanings[index]:
                 stop = tail_stop(lowered, anchor_stop, pattern.tail) if pattern.tail else anchor_stop
-                if stop is None or (pattern.encoding == BINARY and data[start:stop] != term.raw):
-                    continue
-                hit = _judge(data, start, stop, pattern.encoding, term)
-                if hit is not None:
-                    yield hit
+                if stop is not None:
+                    yield start, stop, pattern, term
 
 
 def _raw(term: Term) -> Pattern:
@@ -128,9 +154,7 @@ def _judge(data: bytes, start: int, stop: int, encoding: str, term: Term) -> Hit
         before, after = char_before(data, start, encoding), char_after(data, stop, encoding)
         if _goes_on(term.rule, term.text, before, after):
             return None
-    if encoding == UTF16_BE and _in_doubt(data, start, stop) and not _is_big_endian(data, start, stop):
-        return None
-    if encoding == UTF16_LE and _in_doubt(data, start - 1, stop - 1) and _is_big_endian(data, start - 1, stop - 1):
+    if is_misread(data, start, stop, encoding):
         return None
     return Hit(start, stop, term.kind.value, encoding, term.masked, term.owner)
 
@@ -157,38 +181,3 @@ def _with_zeros(data: bytes, start: int, encoding: str) -> int:
     while start - step >= limit and char_before(data, start, encoding) == "0":
         start -= step
     return start
-
-
-def _in_doubt(data: bytes, start: int, stop: int) -> bool:
-    """Return whether a big-endian match at ``[start, stop)`` is a little-endian one a byte later as well.
-
-    With dots for zero bytes, both readings are in ``·D·o·e·``; both cover every letter, one is told.
-    """
-    return start >= 0 and stop < len(data) and not any(data[start : stop + 1 : 2])
-
-
-def _is_big_endian(data: bytes, start: int, stop: int) -> bool:
-    """Return whether the doubtful match is big-endian: its run of text begins or ends so, or its place is even."""
-    reach = CONTEXT_BYTES // 2
-    first = start
-    while first >= 2 and data[first - 1] and not data[first - 2] and start - first < reach:
-        first -= 2
-    if start - first < reach and first and data[first - 1]:
-        return False
-    last = stop
-    while last + 2 < len(data) and data[last + 1] and not data[last + 2] and last - stop < reach:
-        last += 2
-    if last - stop < reach and last + 1 < len(data) and data[last + 1]:
-        return True
-    return start % 2 == 0
-
-
-def outermost(hits: Iterable[Hit]) -> list[Hit]:
-    """Return ``hits`` in order without those that lie within another."""
-    kept: list[Hit] = []
-    reached = -1
-    for hit in sorted(hits, key=lambda h: (h.start, -h.stop, h.owner or "", h.kind)):
-        if hit.stop > reached:
-            kept.append(hit)
-            reached = hit.stop
-    return kept

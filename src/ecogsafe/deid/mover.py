@@ -43,9 +43,9 @@ def patch_source(disk: Disk, entry: Entry, *, untouched: bool) -> None:
     Raises
     ------
     SourceChangedError
-        It is not the file of the journal; nothing was written.
+        It is not the file of the journal, or grows meanwhile.
     OSError
-        The disk refused; some regions may be new.
+        The disk refused. After either error `put_back` takes back what was written.
     """
     fd = disk.open_to_patch(entry.source)
     try:
@@ -57,7 +57,6 @@ def patch_source(disk: Disk, entry: Entry, *, untouched: bool) -> None:
             raise changed(entry, "has got another hard link since the plan")
         _write_regions(disk, fd, entry, forward=True)
         if disk.state(fd).st_size != entry.size:
-            _write_regions(disk, fd, entry, forward=False)
             raise changed(entry, "grows while it is patched")
         disk.set_mode(fd, entry.target_mode)
         disk.set_times(fd, atime_ns=entry.atime_ns, mtime_ns=entry.target_mtime_ns)

@@ -8,6 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from ecogsafe.core.errors import ExitStatus
+from ecogsafe.deid.identifiers import Identifiers
 from ecogsafe.deid.layout import collision_key, target_for
 from ecogsafe.deid.pairing import Item, Slot, first_moment
 from ecogsafe.deid.plan_notes import notes_on
@@ -33,6 +34,7 @@ def plan_deid(
     *,
     code: str,
     belongs: Belongs,
+    person: Identifiers | None = None,
     existing: Sequence[ExistingSegment] = (),
     zone: ZoneInfo | None = None,
     taken: Collection[str] = (),
@@ -44,6 +46,8 @@ def plan_deid(
     ----------
     belongs
         Whether an entry is about the person (`whose.belongs_to`).
+    person
+        Who is meant, if known; only to judge whether entries contradict each other.
     existing
         Every number the subject has ever used.
     zone
@@ -60,7 +64,7 @@ def plan_deid(
     ConfigError
         A time zone is needed and not known.
     """
-    shares = divide(discovery, belongs)
+    shares = divide(discovery, belongs, person)
     left: list[LeftBehind] = []
     wanted: list[Item] = []
     files_of: dict[int, list[FoundFile]] = {}
@@ -204,9 +208,7 @@ def _conflicts(moves: Sequence[Move], occupied: Collection[str], *, copy: bool) 
     for key, contenders in by_place.items():
         files = tuple(m.source for m in contenders)
         if len(contenders) > 1:
-            yield Conflict(
-                reason=f"{len(contenders)} sources for one name", files=files, place=contenders[0].place
-            )
+            yield Conflict(reason=f"{len(contenders)} sources for one name", files=files, place=contenders[0].place)
         if key in occupied:
             yield Conflict(reason="the name is taken", files=files, place=contenders[0].place)
     for move in moves:
@@ -215,9 +217,7 @@ def _conflicts(moves: Sequence[Move], occupied: Collection[str], *, copy: bool) 
             yield Conflict(reason=reason, files=(move.source,), place=move.place)
 
 
-def _segments(
-    arrangement: Arrangement, moves: Sequence[Move], zone: ZoneInfo | None
-) -> tuple[PlannedSegment, ...]:
+def _segments(arrangement: Arrangement, moves: Sequence[Move], zone: ZoneInfo | None) -> tuple[PlannedSegment, ...]:
     moving = {m.segment for m in moves}
 
     def planned(slot: Slot) -> PlannedSegment:

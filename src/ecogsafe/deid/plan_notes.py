@@ -22,6 +22,18 @@ _EXPECTED = (Kind.EEG, Kind.ENT, Kind.ERD, Kind.ETC, Kind.SNC, Kind.STC, Kind.VT
 _SHOWN_HOLES = 8
 
 
+def span(seconds: float) -> str:
+    """Return a length of time in words: ``45 s``, ``12 min 05 s``, ``3 h 20 min``, ``2 d 04 h``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600:02d} h"
+
+
 def notes_on(arrangement: Arrangement, zone: ZoneInfo | None) -> Iterator[PlanNote]:
     """Yield what is worth a look in ``arrangement``, in the order of the segments."""
     yield from _times(arrangement.slots, zone)
@@ -47,10 +59,10 @@ def _times(slots: Sequence[Slot], zone: ZoneInfo | None) -> Iterator[PlanNote]:
             continue
         seconds = (following - end).total_seconds()
         if seconds > GAP_S:
-            text = f"{seconds:.0f} s between segments {numbers[0]} and {numbers[1]}"
+            text = f"{span(seconds)} between segments {numbers[0]} and {numbers[1]}"
             yield PlanNote(topic="gap", text=text, segments=numbers)
         elif seconds < -OVERLAP_S:
-            text = f"segments {numbers[0]} and {numbers[1]} overlap by {-seconds:.0f} s"
+            text = f"segments {numbers[0]} and {numbers[1]} overlap by {span(-seconds)}"
             yield PlanNote(topic="overlap", text=text, segments=numbers)
 
 

@@ -206,8 +206,7 @@ def as_record(plan: DeidPlan, *, reveal: bool = False) -> dict[str, Any]:
             for s in plan.segments
         ],
         "moves": [
-            {"source": shown(m.source), "to": m.place, "kind": m.kind.value, "bytes": m.source.size}
-            for m in plan.moves
+            {"source": shown(m.source), "to": m.place, "kind": m.kind.value, "bytes": m.source.size} for m in plan.moves
         ],
         "left": [
             {
@@ -219,8 +218,7 @@ def as_record(plan: DeidPlan, *, reveal: bool = False) -> dict[str, Any]:
             for entry in plan.left
         ],
         "conflicts": [
-            {"reason": c.reason, "place": c.place, "sources": [shown(f) for f in c.files]}
-            for c in plan.conflicts
+            {"reason": c.reason, "place": c.place, "sources": [shown(f) for f in c.files]} for c in plan.conflicts
         ],
         "notes": [{"topic": n.topic, "text": n.text, "segments": list(n.segments)} for n in plan.notes],
         "not_touched": len(plan.not_touched),

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from ecogsafe.core.errors import ExitStatus, MalformedFileError, NoSpaceError, UsageError
 from ecogsafe.deid.disk import Disk
 from ecogsafe.deid.journal import Entry, Mode, SourceFolder
-from ecogsafe.deid.layout import Tree, subject_folders
+from ecogsafe.deid.layout import Tree
 from ecogsafe.deid.outcome import NotDone
 from ecogsafe.deid.planned import DeidPlan, Move
 from ecogsafe.formats.kinds import NATUS_KINDS, Kind
@@ -166,16 +166,6 @@ def source_folders(disk: Disk, entries: Sequence[Entry]) -> tuple[SourceFolder, 
                 )
             )
     return tuple(found)
-
-
-def taken_places(out: Path, code: str) -> frozenset[str]:
-    """Return every path below OUT that lies in a folder of the subject, whatever it is."""
-    found: set[str] = set()
-    for name in subject_folders(code):
-        for folder, folders, files in os.walk(out / name):
-            below = Path(folder).relative_to(out)
-            found.update(str(below / entry) for entry in (*folders, *files))
-    return frozenset(found)
 
 
 def missing_folders(disk: Disk, out: Path, entries: Sequence[Entry]) -> tuple[str, ...]:

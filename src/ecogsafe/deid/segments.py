@@ -65,9 +65,7 @@ def fingerprint(files: Sequence[FoundFile], stem: str) -> str:
 def item_of(source: Source, files: Sequence[FoundFile]) -> Item:
     """Return the entry ``source``, of which ``files`` can be moved, as something that wants a segment."""
     if isinstance(source, StudyFolder):
-        record = PartRecord(
-            start=source.start_utc, end=source.end_utc, fingerprint=fingerprint(files, source.stem)
-        )
+        record = PartRecord(start=source.start_utc, end=source.end_utc, fingerprint=fingerprint(files, source.stem))
         return Item(Part.STUDY, source, source.stem, record)
     if isinstance(source, LooseRecording):
         record = PartRecord(
@@ -123,10 +121,8 @@ def _seen_before(item: Item, result: Arrangement, zone: ZoneInfo | None) -> bool
         twin = record.fingerprint == item.record.fingerprint
         distance = apart_s(record.start, item.record.start, zone)
         same = distance is not None and distance <= SAME_S and (twin or item.part is not Part.RECORDING)
-        unread = (
-            distance is None and twin and isinstance(item.source, StudyFolder) and len(item.source.files) > 1
-        )
-        rest = isinstance(item.source, StudyFolder) and item.source.path in known.folders
+        unread = distance is None and twin and isinstance(item.source, StudyFolder) and len(item.source.files) > 1
+        rest = isinstance(item.source, StudyFolder) and item.source.path.absolute() in known.folders
         if not (same or unread or rest):
             continue
         if item.part not in known.published:
@@ -138,14 +134,10 @@ def _seen_before(item: Item, result: Arrangement, zone: ZoneInfo | None) -> bool
             slot.add(item)
         elif twin:
             text = "already there"
-            result.skipped.append(
-                Skipped(item, text, by_rule=True, status=ExitStatus.DONE, segment=slot.number)
-            )
+            result.skipped.append(Skipped(item, text, by_rule=True, status=ExitStatus.DONE, segment=slot.number))
         else:
             text = "already there, with other sizes"
-            result.skipped.append(
-                Skipped(item, text, by_rule=False, status=ExitStatus.PARTIAL, segment=slot.number)
-            )
+            result.skipped.append(Skipped(item, text, by_rule=False, status=ExitStatus.PARTIAL, segment=slot.number))
         return True
     return False
 
@@ -159,16 +151,12 @@ def _is_twin(item: Item, slot: Slot, zone: ZoneInfo | None) -> bool:
     return distance is not None and distance <= 0.0
 
 
-def _join(
-    result: Arrangement, hosts: tuple[Part, ...], guests: tuple[Part, ...], zone: ZoneInfo | None
-) -> None:
+def _join(result: Arrangement, hosts: tuple[Part, ...], guests: tuple[Part, ...], zone: ZoneInfo | None) -> None:
     """Merge slots that hold a part of ``guests`` into slots that hold one of ``hosts`` and lack it."""
     (guest_part,) = guests
 
     def start(slot: Slot, parts: tuple[Part, ...]) -> datetime | None:
-        return next(
-            (slot.records[p].start for p in parts if p in slot.records and slot.records[p].start), None
-        )
+        return next((slot.records[p].start for p in parts if p in slot.records and slot.records[p].start), None)
 
     def same_stem(a: Slot, b: Slot) -> bool:
         other = b.stem(guest_part)
@@ -215,9 +203,7 @@ def _join_by_guid(result: Arrangement) -> None:
         if study.records[Part.STUDY].start is not None or guid_in(stem) is None:
             continue
         partners = [
-            s
-            for s in result.slots
-            if Part.STUDY not in s.filled and s.stem(Part.RECORDING).lower() == stem.lower()
+            s for s in result.slots if Part.STUDY not in s.filled and s.stem(Part.RECORDING).lower() == stem.lower()
         ]
         if len(partners) == 1:
             evidence = "same name with the same study GUID; the study's own time cannot be read"
@@ -246,9 +232,7 @@ def _drop_homeless(result: Arrangement) -> None:
             continue
         result.slots.remove(slot)
         for items in slot.items.values():
-            result.skipped += [
-                Skipped(i, reason, by_rule=False, status=ExitStatus.NOT_UNDERSTOOD) for i in items
-            ]
+            result.skipped += [Skipped(i, reason, by_rule=False, status=ExitStatus.NOT_UNDERSTOOD) for i in items]
 
 
 def _number(result: Arrangement, zone: ZoneInfo | None) -> None:

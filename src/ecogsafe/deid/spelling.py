@@ -11,6 +11,8 @@ import unicodedata
 import uuid
 from collections.abc import Iterator
 
+from ecogsafe.deid import words
+
 #: Letters that Unicode does not decompose, and the digraphs by which German, Danish and others avoid accents.
 _PLAIN = str.maketrans(
     {"ß": "ss", "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ı": "i"}
@@ -18,6 +20,12 @@ _PLAIN = str.maketrans(
 _DIGRAPHS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "æ": "ae", "å": "aa", "œ": "oe"})
 _UMLAUTS = (("ae", "ä"), ("oe", "ö"), ("ue", "ü"))
 _NORDIC = (("ae", "æ"), ("oe", "ø"), ("aa", "å"))
+
+#: A vowel that may have lost its dots: not beside another vowel, which it would be said with.
+_MAY_BE_UMLAUT = re.compile(r"(?<![aeiouq])[aou](?![aeiou])|(?<![aeiouq])a(?=u)")
+_DIGRAPH = re.compile(r"(?<![aeiouq])[aou]e(?![aeiou])")
+_LEAST_FOR_DIGRAPHS = 4
+_MOST_UMLAUTS = 2
 
 #: What stands between the parts of a name: "O'Brien-Smith", "van der Berg".
 _PART = re.compile(r"[\s\-‐-―_'’ʼ`´.,/~+]+")
@@ -76,9 +84,35 @@ def accents(name: str) -> Iterator[str]:
             for pair, letter in pairs:
                 umlauts = umlauts.replace(pair, letter)
             spellings.append(umlauts)
-    for spelling in spellings:
+        spellings += _without_umlauts(composed)
+    for spelling in dict.fromkeys(spellings):
         yield spelling
         yield unicodedata.normalize("NFD", spelling)
+
+
+def _without_umlauts(name: str) -> Iterator[str]:
+    """Yield ``Mueller`` for ``Muller`` and ``Muller`` for ``Mueller``: both are ``Müller`` as somebody typed it.
+
+    Short names stay as they are, and no ordinary word is made of a name.
+    """
+    if sum(c.isalpha() for c in name) < _LEAST_FOR_DIGRAPHS:
+        return
+    places = [m.end() for m in _MAY_BE_UMLAUT.finditer(name)]
+    most = len(places) if len(places) <= _MOST_UMLAUTS else 1
+    written = [
+        "".join(c + ("e" if at in chosen else "") for at, c in enumerate(name, 1))
+        for count in range(1, most + 1)
+        for chosen in itertools.combinations(places, count)
+    ]
+    # "ue" after "q" or a vowel is none of them: Queen, Bauer
+    written += (
+        _DIGRAPH.sub(lambda m: m[0][0], name),
+        *(name[: m.start() + 1] + name[m.end() :] for m in _DIGRAPH.finditer(name)),
+    )
+    for text in written:
+        plain = sum(c.isalpha() for c in text) >= _LEAST_FOR_DIGRAPHS
+        if text != name and plain and not words.is_common(text) and not words.is_inside_a_word(text):
+            yield text
 
 
 def whole_name(name: str) -> Iterator[str]:

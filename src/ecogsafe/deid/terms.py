@@ -22,16 +22,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 
 from ecogsafe.core.private import Private, mask
 from ecogsafe.deid import birth_dates, spelling, words
+from ecogsafe.deid.free_text_terms import split_free_text
 from ecogsafe.deid.identifiers import Identifiers
+from ecogsafe.deid.name_rules import SHORT, Rule, letters_in, name_rule
 
-#: Names below this many letters are short.
-_SHORT = 5
-#: A part of a compound name, and a middle name, is searched alone from so many letters on.
-_PART_LETTERS = 3
+__all__ = ["Decision", "Rule", "Term", "TermKind", "name_rule", "terms_of", "terms_of_other"]
+
 _JOINED_ANYWHERE = 8
 #: A term is searched by at most so many characters: cleaning sees 4 KiB beside its window, and a character
 #: can take six bytes.
@@ -50,17 +50,6 @@ class TermKind(StrEnum):
     MRN = "mrn"
     BIRTH_DATE = "birth date"
     ALSO = "also"
-
-
-class Rule(Enum):
-    """What may stand beside a term; the value is a clause for the plan."""
-
-    ANYWHERE = "counts anywhere, also inside a longer word"
-    WORD = "counts where no letter stands beside it"
-    LABEL = "counts where neither a letter nor a digit stands beside it"
-    NUMBER = "counts where its digits or letters do not go on"
-    JOINED = "counts only together with another name of the person"
-    NOT_SEARCHED = "too short or too general to be searched"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,48 +78,6 @@ class Decision:
     rule: Rule
     #: the reason, a clause; empty where the rule is the usual one
     why: str = ""
-
-
-def _letters(text: str) -> int:
-    return sum(c.isalpha() for c in text)
-
-
-def _is_caseless(text: str) -> bool:
-    """Whether ``text`` is in a script without upper and lower case, which is also one without word edges."""
-    return any(c.isalpha() for c in text) and text.lower() == text.upper()
-
-
-def name_rule(name: str, *, whole: bool, other: bool) -> tuple[Rule, str]:
-    """Return the rule for the name ``name`` searched alone, and why.
-
-    Parameters
-    ----------
-    whole
-        The name is a whole last, first or additional name, not a middle name or a part of a compound.
-    other
-        The name belongs to another subject than the file.
-    """
-    letters = _letters(name)
-    plain = spelling.unaccented(name)
-    if plain in words.PARTICLES:
-        return Rule.JOINED, "a particle or a title"
-    if _is_caseless(name):
-        return (Rule.ANYWHERE, "a script without word edges") if letters > 1 else (Rule.JOINED, "one letter")
-    if letters < 2:
-        return Rule.JOINED, "one letter"
-    if other and (letters < 3 or words.is_everyday(plain)):
-        return Rule.JOINED, "an everyday word or two letters, of another subject"
-    if not whole and letters < _PART_LETTERS:
-        return Rule.JOINED, "a short part of a name"
-    if letters < _SHORT:
-        return Rule.LABEL, "short"
-    if words.is_common(plain):
-        return Rule.LABEL, "an ordinary word"
-    if words.is_inside_a_word(plain):
-        return Rule.WORD, "inside an ordinary word"
-    if other:
-        return Rule.WORD, "of another subject"
-    return (Rule.ANYWHERE, "") if whole else (Rule.WORD, "a part of a name")
 
 
 class _Collector:
@@ -202,8 +149,8 @@ class _Collector:
 
     def _joined_rule(self, text: str) -> Rule:
         if not text.isalpha():
-            return Rule.LABEL if _letters(text) < _SHORT else Rule.WORD
-        if _letters(text) < _JOINED_ANYWHERE:
+            return Rule.LABEL if letters_in(text) < SHORT else Rule.WORD
+        if letters_in(text) < _JOINED_ANYWHERE:
             return Rule.LABEL
         return Rule.WORD if self._owner is not None or words.is_inside_a_word(text) else Rule.ANYWHERE
 
@@ -256,6 +203,7 @@ class _Collector:
             spellings = [t for t in texts if sum(c.isalnum() for c in t) >= 3]
             self.decide(kind, term, Rule.NUMBER if spellings else Rule.NOT_SEARCHED, "holds digits")
             self.add(kind, Rule.NUMBER, spellings, shown=term)
+            self._free_text(term)
         else:
             parts = spelling.parts_of(term)
             rule, why = name_rule("".join(parts), whole=True, other=False)
@@ -266,6 +214,20 @@ class _Collector:
                 self.add(kind, rule, spelling.whole_name(term), shown=term)
             if len(parts) > 1 and "@" not in term:
                 self._uncommon_parts(parts)
+
+    def _free_text(self, text: str) -> None:
+        """Add what a line of free text says of the person: ``Doe Jane 24/09/1996 MRN 00471100``."""
+        parts = split_free_text(text, birth_date_known=bool(self._person.birth_date))
+        for name in parts.names:
+            rule, _ = name_rule(name, whole=False, other=False)
+            self.decide(TermKind.ALSO, name, rule, "a name in free text")
+            self.add(TermKind.ALSO, rule, spelling.whole_name(name), shown=name)
+        for number in parts.numbers:
+            self.decide(TermKind.ALSO, number, Rule.NUMBER, "a number in free text")
+            spellings = (*spelling.record_number(number), *spelling.telephone(number))
+            self.add(TermKind.ALSO, Rule.NUMBER, (s for s in spellings if len(s) >= 4), shown=number)
+        for day in parts.dates:
+            self.birth_date(day)
 
     def _uncommon_parts(self, parts: Iterable[str]) -> None:
         """Add the parts of a further name that are no ordinary words: ``T. Quillonby`` is also ``Dr Quillonby``."""

@@ -48,8 +48,13 @@ def belongs_to(person: Identifiers) -> Belongs:
     return belongs
 
 
-def divide(discovery: Discovery, belongs: Belongs) -> Shares:
+def divide(discovery: Discovery, belongs: Belongs, person: Identifiers | None = None) -> Shares:
     """Return whose every entry is.
+
+    Parameters
+    ----------
+    person
+        Who is meant, if known: entries that fit fully may then differ in name (before and after marriage).
 
     Raises
     ------
@@ -57,26 +62,59 @@ def divide(discovery: Discovery, belongs: Belongs) -> Shares:
         Entries that fit the identifiers contradict each other: they are about several people.
     """
     sources: tuple[Source, ...] = (*discovery.studies, *discovery.recordings, *discovery.texts)
-    answers = [(source, belongs(source.person, stem_of(source))) for source in sources]
+    answers = [(source, _ask(source, discovery, belongs)) for source in sources]
     ours = [s for s, answer in answers if answer]
     others = tuple(s for s, answer in answers if answer is False)
     silent = tuple(s for s, answer in answers if answer is None)
-    _refuse_mixed([s.person for s in ours])
+    _refuse_mixed([s.person for s in ours], person or Identifiers())
     if others:
         return Shares(tuple(ours), others, silent, ())
     return Shares((*ours, *silent), (), (), silent)
 
 
-def _refuse_mixed(hints: Sequence[PersonHints]) -> None:
+def _ask(source: Source, discovery: Discovery, belongs: Belongs) -> bool | None:
+    """Ask the entry itself, then the folders it lies in, up to the export."""
+    answer = belongs(source.person, stem_of(source))
+    path = source.path if isinstance(source, StudyFolder) else source.file.path
+    for folder in path.parents:
+        if answer is not None or not folder.is_relative_to(discovery.root) or folder == discovery.root:
+            break
+        answer = belongs(PersonHints(), folder.name)
+    return answer
+
+
+def _refuse_mixed(hints: Sequence[PersonHints], person: Identifiers) -> None:
     people = [Identifiers.from_hints([h]) for h in dict.fromkeys(hints)]
+    people = [p for p in people if not _says_nobody(p)]
     for i, one in enumerate(people):
         for other in people[i + 1 :]:
-            if not _says_nobody(one) and not _says_nobody(other) and _agree(one, other) is False:
+            if _contradict(one, other, both_sure=_fits_fully(person, one) and _fits_fully(person, other)):
                 raise MixedPatientsError(
                     "EXPORT",
                     "the identifiers fit recordings of more than one person",
                     next="give more identifiers (--first-name, --mrn, --birth-date, or --identifiers -)",
                 )
+
+
+def _contradict(a: Identifiers, b: Identifiers, *, both_sure: bool) -> bool:
+    """Return whether two entries cannot be about one person; names may differ where ``both_sure``."""
+    mrn_a, mrn_b = mrn_key(a.mrn), mrn_key(b.mrn)
+    days_a, days_b = possible_dates(a.birth_date), possible_dates(b.birth_date)
+    if mrn_a and mrn_b and mrn_a != mrn_b:
+        return True
+    if days_a and days_b and not set(days_a) & set(days_b) and not (mrn_a and mrn_a == mrn_b):
+        return True
+    return not both_sure and _agree(a, b) is False
+
+
+def _fits_fully(person: Identifiers, seen: Identifiers) -> bool:
+    """Return whether more than the last name says that ``seen`` is ``person``."""
+    for order in _orders(seen):
+        likeness = same_person(person, order)
+        both_names = bool(name_key(person.first_name) and name_key(order.first_name))
+        if likeness is Likeness.SAME or (likeness is Likeness.SAME_NAME_ONLY and both_names):
+            return True
+    return False
 
 
 def _says_nobody(seen: Identifiers) -> bool:

@@ -11,12 +11,13 @@ from __future__ import annotations
 from functools import cache
 
 
-def _words(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of ``text``, which spaces and line ends part."""
     return frozenset(text.split())
 
 
 #: Typed by staff in nearly every annotation: alone, these say nothing about *another* subject.
-EVERYDAY = _words(
+EVERYDAY = word_set(
     """
     a an and are arm as at awake away back bad be bed best big bit but by call can car care cold cut day
     did do door down ear eat end eye eyes face fall far few fine fit fix foot for free full get go good
@@ -32,7 +33,7 @@ EVERYDAY = _words(
 )
 
 #: Other ordinary words, and words of montages and of EEG, that are names of people as well.
-COMMON = _words(
+COMMON = word_set(
     """
     abbott acre alder alpha amber amp amy angel april arch archer artifact ash august autumn aux avg
     bacon bailey baker ball band bank banks barber barker barrow baseline basil bass battle bay beach
@@ -79,7 +80,7 @@ COMMON = _words(
 )
 
 #: Longer words of EEG work, of the file formats and of reports: a name inside one of them needs word edges.
-VOCABULARY = _words(
+VOCABULARY = word_set(
     """
     abnormal abnormality absence activation activity administration admission amplitude amygdala
     annotation annotations anterior anticonvulsant arousal arousals artifact artifacts asymmetric
@@ -116,7 +117,7 @@ VOCABULARY = _words(
 )
 
 #: Never searched alone: particles, titles and generations of names ...
-PARTICLES = _words(
+PARTICLES = word_set(
     """
     af al ap av ben bin bint da das de degli dei del della den der des di dos dr du el er fils fitz ibn
     ii iii iv jnr jr la le les los mac madame mc md miss mister mr mrs ms op phd prof san santa snr sr
@@ -125,7 +126,7 @@ PARTICLES = _words(
 )
 
 #: ... and what is written for "unknown".
-PLACEHOLDERS = _words(
+PLACEHOLDERS = word_set(
     """
     - -- . ? anon anonymised anonymized anonymous deidentified n/a na name nobody none nul null
     undefined unknown unnamed x xx xxx xxxx

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import (
     EcogsafeError,
     ExitStatus,
@@ -43,6 +44,8 @@ class Work:
     stop: Stop
     marks: Marks
     outcome: Outcome = field(default_factory=Outcome)
+    #: on the clock that only differences mean anything of
+    began: float = field(default_factory=monotonic)
 
     @classmethod
     def of(cls, journal: Journal, *, journals: JournalFolder, disk: Disk, events: EventSink, stop: Stop) -> Work:
@@ -126,14 +129,16 @@ class Work:
     def progress(self, started: int) -> None:
         """Report how far the journal is; ``started`` entries are behind us."""
         entries = self.journal.entries
+        total = sum(e.size for e in entries)
+        rate = self.outcome.bytes / max(monotonic() - self.began, 1e-3)
         self.events(
             Progress(
                 files_done=started,
                 files_total=len(entries),
                 bytes_done=self.outcome.bytes,
-                bytes_total=sum(e.size for e in entries),
-                bytes_per_s=0.0,
-                seconds_left=None,
+                bytes_total=total,
+                bytes_per_s=rate,
+                seconds_left=max(total - self.outcome.bytes, 0) / rate if rate else None,
             )
         )
 

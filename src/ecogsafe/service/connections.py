@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from ecogsafe.catalog import stores as catalog_stores
 from ecogsafe.catalog.database import Catalog
-from ecogsafe.core.errors import WrongStoreError
-from ecogsafe.stores.open import open_store
+from ecogsafe.core.errors import UsageError, WrongStoreError
+from ecogsafe.stores.open import open_store, parse_store_url
 from ecogsafe.stores.protocol import Store
-from ecogsafe.stores.store_id import create_store_id, read_store_id
+from ecogsafe.stores.store_id import StoreId, create_store_id, read_store_id
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An open store and its id."""
+    """An open store and its id; a place that was only read and never given an id has the empty one."""
 
     store: Store
     store_id: str
@@ -26,12 +26,27 @@ def _kind(url: str) -> str:
     return url.split(":", 1)[0]
 
 
+def one_url(url: str) -> str:
+    """Return the one way to write ``url``; a URL of a kind that cannot be opened here stays as it is."""
+    try:
+        return parse_store_url(url).url
+    except UsageError:
+        return url
+
+
 @contextmanager
-def connected(catalog: Catalog, url: str, *, name: str | None = None, sse: str | None = None) -> Iterator[Connection]:
+def connected(
+    catalog: Catalog, url: str, *, name: str | None = None, sse: str | None = None, to_write: bool = True
+) -> Iterator[Connection]:
     """Open the store at ``url`` for this run.
 
     A place that the catalogue has met must still carry the same ``_ecogsafe/store.json``. A place nobody
-    has met gets one.
+    has met gets one, unless it is only read.
+
+    Parameters
+    ----------
+    to_write
+        Whether this run may write there; without, not one byte is.
 
     Raises
     ------
@@ -42,21 +57,31 @@ def connected(catalog: Catalog, url: str, *, name: str | None = None, sse: str |
     """
     store = open_store(url, name=name, sse=sse)
     try:
-        with catalog.read() as tx:
-            known = catalog_stores.store_by_url(tx, store.url)
         found = read_store_id(store)
-        if known is not None and (found is None or found.store_id != known.store_id):
-            raise WrongStoreError(
-                store.url,
-                "carries no store id, or another one than this lab wrote there"
-                if found is None
-                else "is another store than the one this lab wrote to before",
-                safe="Nothing was written to it",
-                next="is the disk mounted? Check it, then run the same command again",
-            )
-        store_id = (found or create_store_id(store)).store_id
-        with catalog.write() as tx:
-            catalog_stores.remember_store(tx, store_id, store.url, _kind(url))
-        yield Connection(store, store_id)
+        _refuse_stranger(catalog, store, found)
+        if found is None and to_write:
+            found = create_store_id(store)
+        if found is not None:
+            with catalog.write() as tx:
+                catalog_stores.remember_store(tx, found.store_id, store.url, _kind(url))
+        yield Connection(store, found.store_id if found else "")
     finally:
         store.close()
+
+
+def _refuse_stranger(catalog: Catalog, store: Store, found: StoreId | None) -> None:
+    with catalog.read() as tx:
+        known = catalog_stores.store_by_url(tx, store.url)
+        once = catalog_stores.store_id_met_at(tx, store.url)
+    if found is None and (known is not None or once is not None):
+        problem = "carries no store id, though this lab wrote one there"
+    elif found is not None and known is not None and found.store_id != known.store_id:
+        problem = "is another store than the one this lab wrote to before"
+    else:
+        return
+    raise WrongStoreError(
+        store.url,
+        problem,
+        safe="Nothing was written to it",
+        next="is the disk mounted? Check it, then run the same command again; a new disk needs a URL of its own",
+    )

@@ -2,103 +2,46 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ecogsafe.catalog import clearances, subjects
 from ecogsafe.core.errors import ExitStatus, PlanConflictError, UsageError
 from ecogsafe.core.events import Item
-from ecogsafe.crypt.age_file import open_sealed, seal
 from ecogsafe.deid.apply import ApplyOptions, apply_plan, continue_journal
-from ecogsafe.deid.journal import Entry, Journal
-from ecogsafe.deid.journal_files import JournalFolder
+from ecogsafe.deid.journal import Entry, JournalKind
 from ecogsafe.deid.linking_key import LinkingKey, Person
 from ecogsafe.deid.matching import Matcher
 from ecogsafe.deid.outcome import Outcome
-from ecogsafe.deid.planned import DeidPlan, Part
+from ecogsafe.deid.planned import DeidPlan
+from ecogsafe.deid.prepare import Clean, check_places
 from ecogsafe.formats.cleaning import patches
-from ecogsafe.formats.kinds import RECORDING_KINDS, Kind
+from ecogsafe.formats.kinds import Kind
 from ecogsafe.formats.regions import Patch
 from ecogsafe.formats.request import CleaningRequest
-from ecogsafe.service.deid_planning import DeidRequest, make_plan, other_matcher, survey, tell_plan, verdict
+from ecogsafe.service.deid_clearing import Cleared, clear_standing, note_subject
+from ecogsafe.service.deid_journals import RecordedJournals, journals_of, tell_key_backup
+from ecogsafe.service.deid_planning import DeidRequest, make_plan, site_zone, survey
+from ecogsafe.service.deid_telling import tell_plan, verdict
 from ecogsafe.service.home import PasswordSource
-from ecogsafe.service.key_backup import back_up_keys
-from ecogsafe.service.persons import Confirm, OpenedKeys, check_code, open_keys, settle_person
-from ecogsafe.service.running import Run
-from ecogsafe.service.scanning import (
-    ScanTarget,
-    finding_summary,
-    record_clearances,
-    scan_targets,
-    target_below_out,
+from ecogsafe.service.persons import (
+    Confirm,
+    OpenedKeys,
+    check_code,
+    choose_code,
+    enter_person,
+    is_command_of,
+    open_keys,
+    recognise,
 )
-from ecogsafe.service.segment_records import note_planned, note_published
-
-Clean = Callable[[Kind, BinaryIO, str], Iterable[Patch]]
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedJournals(JournalFolder):
-    """The journals of the home, each also known to the catalogue and backed up before anything moves."""
-
-    run: Run | None = None
-    plan: DeidPlan | None = None
-
-    def write(self, journal: Journal) -> None:
-        """Write and prove the journal, note it and the numbers it gives away, and copy it to a second place."""
-        JournalFolder.write(self, journal)
-        if self.run is None:
-            return
-        digest = hashlib.sha256(self.path(journal.id).read_bytes()).hexdigest()
-        with self.run.catalog.write() as tx:
-            if self.plan is not None:
-                note_planned(tx, journal.subject, self.plan.segments)
-            subjects.open_journal(
-                tx,
-                journal.id,
-                subject=journal.subject,
-                kind=journal.kind.value,
-                sha256=digest,
-                undoes=journal.reverses,
-            )
-        tell_key_backup(self.run)
-
-    def end(self, name: str) -> None:
-        """Note the end in the marks and in the catalogue."""
-        JournalFolder.end(self, name)
-        if self.run is not None:
-            with self.run.catalog.write() as tx:
-                if subjects.journal(tx, name) is not None:
-                    subjects.close_journal(tx, name)
-
-
-def journals_of(run: Run, keys: OpenedKeys, plan: DeidPlan | None = None) -> RecordedJournals:
-    """Return the home's journals, sealed to every recipient and opened with the lab key."""
-    return RecordedJournals(
-        folder=run.home.journals,
-        seal=lambda plain: seal(plain, keys.recipients),
-        open_sealed=lambda sealed: open_sealed(sealed, [keys.identity]),
-        run=run,
-        plan=plan,
-    )
-
-
-def tell_key_backup(run: Run) -> None:
-    """Copy keys and journals to their second places and say where they stand."""
-    copies = back_up_keys(run.home, run.catalog)
-    for url, problem in copies.failed:
-        run.tally.note(ExitStatus.PARTIAL)
-        run.tell(Item(action="key-backup", status="failed", store=url, message=problem))
-    if not copies.complete and not copies.failed:
-        message = "the linking key has no second copy: set [key_backup] urls, or a file:// destination, in config.toml"
-        run.tell(Item(action="key-backup", status="note", message=message))
+from ecogsafe.service.running import Run
 
 
 def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Confirm) -> None:
-    """Carry out the whole: recognise, plan, journal, patch, move, read back, clear.
+    """Carry out the whole: finish what was cut, recognise, plan, journal, patch, move, read back, clear.
+
+    Nothing is written, not even to the linking key, before the plan stands without conflict.
 
     Raises
     ------
@@ -107,93 +50,162 @@ def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Con
     EcogsafeError
         What stops the run; nothing is lost or half-done, the same command goes on.
     """
-    if request.out is None:
+    out = request.out
+    if out is None:
         raise UsageError("--to", "is missing", next="name the OUT folder")
     check_code(request.code)
+    check_places(request.export.absolute(), out.absolute())
     keys = open_keys(run.home, run.catalog, password)
-    request = _make_out(request)
+    finished = _finish_cut_runs(run, request, keys)
     surveyed = survey(request)
-    person, key = settle_person(keys, surveyed.identifiers, request.code, confirm)
-    run.hold_subject(person.code, shared=False)
-    with run.catalog.write() as tx:
-        subjects.add_subject(tx, person.code, revision=person.revision)
-        subjects.set_revision(tx, person.code, person.revision)
-    run.tell(Item(action="apply", status="note", subject=person.code, message=f"the subject's code is {person.code}"))
-    finished = _continue(run, keys, person.code)
-    if finished is not None:
-        surveyed = survey(request) if _still_there(request.export) else surveyed
-    plan = make_plan(run, request, surveyed, person.code)
-    tell_plan(run, plan)
-    if plan.conflicts:
+    if surveyed.problem is not None:
+        _end_without_plan(run, request, keys, finished, surveyed.problem)
+        return
+    key = keys.file.read()
+    known = recognise(key, surveyed.identifiers, request.code)
+    if known.question:
+        confirm(known.question)
+    code = choose_code(run.catalog, key, known, request.code)
+    if _finish_subject(run, keys, code, key):
+        surveyed = survey(request)
+        if surveyed.problem is not None:
+            _end_without_plan(run, request, keys, [*finished, code], surveyed.problem)
+            return
+    made = make_plan(run, request, surveyed, code, journals_of(run, keys).history(code))
+    tell_plan(run, made, site_zone(run))
+    if made.conflicts:
         raise PlanConflictError(
-            person.code,
-            f"the plan has {len(plan.conflicts)} conflicts",
+            code,
+            f"the plan has {len(made.conflicts)} conflicts",
             next="ecogsafe deid plan shows them; move one of the sources out of EXPORT",
         )
-    outcome = _carry_out(run, request, keys, plan, person)
-    done = [*(finished.done if finished else []), *outcome.done]
-    _after(run, request.out or Path(), person, key, done, outcome)
-    run.message = f"{run.message}; {verdict(plan)}" if run.message else verdict(plan)
-    if not any(s.status is not ExitStatus.DONE for s in outcome.not_done):
-        run.counts["segments"] = len(plan.segments)
+    if not made.moves and known.person is None:
+        run.message = f"{verdict(made)}: nothing of it can be moved"
+        return
+    if made.moves:
+        _make_out(out)
+    person, key = enter_person(keys, known, code, surveyed.identifiers)
+    note_subject(run, person)
+    run.tell(Item(action="apply", status="note", subject=code, message=f"the subject's code is {code}"))
+    done = _carry_out(run, request, keys, made, person).done if made.moves else []
+    cleared = _clear(run, out, person, key, done, keep_native=request.keep_native_content)
+    tell_key_backup(run)
+    run.message = _message(code, verdict(made), cleared)
 
 
-def _make_out(request: DeidRequest) -> DeidRequest:
-    out = request.out
-    if out is not None and not out.exists():
-        try:
-            out.mkdir(mode=0o750, parents=True)
-        except OSError as error:
-            raise UsageError(
-                "OUT", f"cannot be made ({error.strerror})", next="choose another folder with --to"
-            ) from None
-    return request
+def _make_out(out: Path) -> None:
+    try:
+        out.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            "OUT", f"cannot be made ({os.strerror(error.errno or 0)})", next="choose another folder with --to"
+        ) from None
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise UsageError("OUT", "cannot be written", next="check its permissions, or choose another folder with --to")
 
 
-def _still_there(export: Path) -> bool:
-    return export.is_dir()
+def _finish_cut_runs(run: Run, request: DeidRequest, keys: OpenedKeys) -> list[str]:
+    """Carry the journals that this very command left open to their end; return their subjects.
 
-
-def _continue(run: Run, keys: OpenedKeys, code: str) -> Outcome | None:
-    """Finish a journal that an earlier run left open."""
+    They come before the look at EXPORT: what such a run has moved, or is half through with, says nothing any more.
+    """
     journals = journals_of(run, keys)
+    key = keys.file.read()
+    finished = []
+    for name in journals.unfinished():
+        code = name.split("-", 1)[0]
+        person = key.person(code)
+        if person is None or not is_command_of(person, request.identifiers, request.code):
+            continue
+        if _same_place(journals.read(name).export_root, request.export):
+            _finish_subject(run, keys, code, key)
+            finished.append(code)
+    return finished
+
+
+def _finish_subject(run: Run, keys: OpenedKeys, code: str, key: LinkingKey) -> bool:
+    """Hold the subject, and carry a journal that an earlier run left open to its end; return whether there was one."""
+    run.hold_subject(code, shared=False)
+    journals = journals_of(run, keys)
+    journals.settle(code)
     name = journals.open_id(code)
     if name is None:
-        return None
-    run.tell(
-        Item(
-            action="apply", status="note", subject=code, message="an earlier run was cut: its journal is finished first"
-        )
-    )
-    with run.catalog.write() as tx:
-        if subjects.journal(tx, name) is None:
-            digest = hashlib.sha256(journals.path(name).read_bytes()).hexdigest()
-            journal = journals.read(name)
-            subjects.open_journal(
-                tx, name, subject=code, kind=journal.kind.value, sha256=digest, undoes=journal.reverses
-            )
+        return False
+    message = "an earlier run was cut: its journal is finished first"
+    run.tell(Item(action="apply", status="note", subject=code, message=message))
+    journal = journals.read(name)
     outcome = continue_journal(name, journals=journals, events=run.tell, stop=run.stop.is_set)
-    journals.end(name)
-    return outcome
+    _count(run, outcome)
+    person = key.person(code)
+    if person is not None:
+        note_subject(run, person)
+        if journal.kind is JournalKind.APPLY:
+            # what was kept of Natus contents the journal does not say, so whatever was not cleaned counts as kept
+            _clear(run, journal.out_root, person, key, outcome.done, keep_native=True)
+    return True
+
+
+def _same_place(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second)
+    except OSError:
+        return first.resolve() == second.resolve()
+
+
+def _end_without_plan(
+    run: Run, request: DeidRequest, keys: OpenedKeys, finished: list[str], problem: UsageError
+) -> None:
+    """End well where an earlier run took everything out of EXPORT; files it had no time to search are searched now.
+
+    Raises
+    ------
+    UsageError
+        ``problem``: nobody has ever de-identified this EXPORT.
+    """
+    journals = journals_of(run, keys)
+    key = keys.file.read()
+    told = []
+    for code, out in dict.fromkeys(_earlier_applies(journals, key, request)):
+        person = key.person(code)
+        if person is None:
+            continue
+        run.hold_subject(code, shared=False)
+        journals.settle(code)
+        note_subject(run, person)
+        cleared = _clear(run, out, person, key, [], keep_native=request.keep_native_content)
+        told.append(_message(code, "nothing new in EXPORT", cleared))
+    if not told and not finished:
+        raise problem
+    tell_key_backup(run)
+    run.message = "; ".join(told) or f"{', '.join(finished)}: finished"
+
+
+def _earlier_applies(journals: RecordedJournals, key: LinkingKey, request: DeidRequest) -> Iterator[tuple[str, Path]]:
+    """Yield subject and OUT of every earlier apply of this very command."""
+    for person in key.persons:
+        if is_command_of(person, request.identifiers, request.code):
+            for name in journals.ids(person.code):
+                journal = journals.read(name)
+                if journal.kind is JournalKind.APPLY and _same_place(journal.export_root, request.export):
+                    yield person.code, journal.out_root
 
 
 def cleaner(request: DeidRequest, person: Person) -> Clean:
     """Return the recipe: what must change in a file of this person."""
-    matcher = Matcher(person.identifiers)
+    find = Matcher(person.identifiers).find
 
     def clean(kind: Kind, file: BinaryIO, stem: str) -> Iterable[Patch]:
-        wanted = CleaningRequest(code=person.code, stem=stem, find=matcher.find, annotations=request.annotations)
+        wanted = CleaningRequest(code=person.code, stem=stem, find=find, annotations=request.annotations)
         return patches(kind, file, wanted)
 
     return clean
 
 
-def _carry_out(run: Run, request: DeidRequest, keys: OpenedKeys, plan: DeidPlan, person: Person) -> Outcome:
-    out = request.out or Path()
-    return apply_plan(
-        plan,
-        out=out,
-        journals=journals_of(run, keys, plan),
+def _carry_out(run: Run, request: DeidRequest, keys: OpenedKeys, made: DeidPlan, person: Person) -> Outcome:
+    outcome = apply_plan(
+        made,
+        out=request.out or Path(),
+        journals=journals_of(run, keys, made),
         clean=cleaner(request, person),
         events=run.tell,
         options=ApplyOptions(
@@ -201,42 +213,25 @@ def _carry_out(run: Run, request: DeidRequest, keys: OpenedKeys, plan: DeidPlan,
         ),
         stop=run.stop.is_set,
     )
+    _count(run, outcome)
+    return outcome
 
 
-def _after(run: Run, out: Path, person: Person, key: LinkingKey, done: list[Entry], outcome: Outcome) -> None:
-    """Note what stands, search it, clear it, and copy the keys once more."""
-    run.tally.done += len(done)
-    run.tally.bytes += sum(entry.size for entry in done)
+def _count(run: Run, outcome: Outcome) -> None:
+    run.tally.done += len(outcome.done)
+    run.tally.bytes += outcome.bytes
     for left in outcome.not_done:
         run.tally.note(left.status)
         if left.status is ExitStatus.SOURCE_CHANGED:
             run.tally.left_behind += 1
         else:
             run.tally.failed += 1
-    with run.catalog.write() as tx:
-        note_published(tx, person.code, {(entry.segment, part_of(entry)) for entry in done})
-        # whatever stood there before was other bytes
-        clearances.withdraw_clearances(tx, [(entry.tree.value, entry.target) for entry in done])
-    targets = [t for entry in done if (t := target_below_out(out.absolute() / entry.place)) is not None]
-    scanned = _scan(run, targets, person, key)
-    run.message = f"{person.code}: {scanned}"
-    tell_key_backup(run)
 
 
-def _scan(run: Run, targets: list[ScanTarget], person: Person, key: LinkingKey) -> str:
-    if not targets:
-        return "nothing was moved"
-    others = other_matcher(key, person.code)
-    matchers = [Matcher(person.identifiers), *([others] if others else [])]
-    outcome = scan_targets(run, targets, matchers, clear=(person.code, person.revision))
-    record_clearances(run, outcome)
-    run.counts["cleared"] = len(outcome.cleared)
-    run.counts["findings"] = outcome.findings
-    return finding_summary(outcome)
+def _clear(run: Run, out: Path, person: Person, key: LinkingKey, done: list[Entry], *, keep_native: bool) -> Cleared:
+    fresh = {entry.place for entry in done}
+    return clear_standing(run, out, person, key, fresh=fresh, keep_native=keep_native)
 
 
-def part_of(entry: Entry) -> Part:
-    """Return which part of its segment a journal entry belongs to."""
-    if entry.kind in RECORDING_KINDS:
-        return Part.RECORDING
-    return {Kind.VTC_TEXT: Part.VTC_TEXT, Kind.SNC_TEXT: Part.SNC_TEXT}.get(entry.kind, Part.STUDY)
+def _message(code: str, verdict_of_plan: str, cleared: Cleared) -> str:
+    return "; ".join(part for part in (f"{code}: {verdict_of_plan}", cleared.words) if part)

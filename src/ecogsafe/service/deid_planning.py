@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from ecogsafe.core.config import clinical_zone
@@ -12,19 +13,23 @@ from ecogsafe.core.errors import ExitStatus, MixedPatientsError, UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.deid.codes import new_code
 from ecogsafe.deid.identifiers import Identifiers, read_identifiers_file
-from ecogsafe.deid.linking_key import LinkingKey
-from ecogsafe.deid.matching import Matcher
+from ecogsafe.deid.layout import subject_folders
 from ecogsafe.deid.plan import plan_deid
-from ecogsafe.deid.planned import DeidPlan, as_record, masked_path
-from ecogsafe.deid.whose import Source, belongs_to, divide
+from ecogsafe.deid.planned import DeidPlan
+from ecogsafe.deid.whose import Belongs, Shares, belongs_to, divide
 from ecogsafe.formats.discovery import discover
-from ecogsafe.formats.found import Discovery
+from ecogsafe.formats.found import Discovery, PersonHints
+from ecogsafe.service.deid_journals import History, journals_of
+from ecogsafe.service.deid_telling import tell_decisions, tell_plan, verdict
 from ecogsafe.service.home import PasswordSource
-from ecogsafe.service.persons import check_code, open_keys, recognise
+from ecogsafe.service.persons import OpenedKeys, Recognised, check_code, open_keys, recognise
 from ecogsafe.service.running import Run
 from ecogsafe.service.segment_records import existing_segments
 
 __all__ = ["DeidRequest", "Identifiers", "plan", "read_identifiers_file"]
+
+#: names found with the given identifiers may lead to further entries, and those to further names
+_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,16 @@ class Surveyed:
     discovery: Discovery
     #: given and found, merged
     identifiers: Identifiers
+    belongs: Belongs
+    #: what the user said of the person; None: nothing
+    given: Identifiers | None
+    #: why there is nothing to plan; None: there is
+    problem: UsageError | None = None
+
+
+def anyone(hints: PersonHints, stem: str) -> bool | None:
+    """Answer where nobody was named: the export is about one person, whoever that is."""
+    return None if Identifiers.from_hints([hints]).is_empty else True
 
 
 def survey(request: DeidRequest) -> Surveyed:
@@ -57,90 +72,118 @@ def survey(request: DeidRequest) -> Surveyed:
     Raises
     ------
     UsageError
-        It does not exist or holds no recordings.
+        It does not exist, or does not say whose it is.
     MixedPatientsError
         No identifiers were given and it holds several people, or those given fit several.
     """
     discovery = discover(request.export)
-    sources: tuple[Source, ...] = (*discovery.studies, *discovery.recordings, *discovery.texts)
+    given = None if request.identifiers.is_empty else request.identifiers
+    problem: UsageError | None = None
     if not discovery.studies and not discovery.recordings:
-        raise UsageError(
+        problem = UsageError(
             "EXPORT", "holds no recordings: no study folder, no EDF, no BDF", next="check the path of the export"
         )
-    person = request.identifiers
-    if person.is_empty:
-        named = [s.person for s in sources if not Identifiers.from_hints([s.person]).is_empty]
-        if not named:
-            raise UsageError(
-                "EXPORT",
-                "does not say whose it is",
-                next="give the identifiers with --identifiers FILE (or - to type them)",
-            )
-        person = Identifiers.from_hints(named[:1])
-        if divide(discovery, belongs_to(person)).others:
-            raise MixedPatientsError(
-                "EXPORT",
-                "holds recordings of more than one person",
-                next="say which one with --identifiers FILE, --last-name or --mrn",
-            )
-    shares = divide(discovery, belongs_to(person))
+        return Surveyed(discovery, request.identifiers, anyone, given, problem)
+    if given is None:
+        return _survey_all(discovery)
+    identifiers = given
+    for _ in range(_ROUNDS):
+        belongs = belongs_to(identifiers)
+        shares = divide(discovery, belongs, given)
+        merged = given.merge(_found(shares))
+        if merged == identifiers:
+            break
+        identifiers = merged
     if not shares.ours:
-        raise UsageError(
+        problem = UsageError(
             "EXPORT", "holds nothing of the person with these identifiers", next="check the spelling, or give --mrn"
         )
-    return Surveyed(discovery, person.merge(Identifiers.from_hints(s.person for s in shares.ours)))
+    return Surveyed(discovery, identifiers, belongs_to(identifiers), given, problem)
 
 
-def make_plan(run: Run, request: DeidRequest, surveyed: Surveyed, code: str) -> DeidPlan:
-    """Return the plan for the subject ``code``."""
-    zone_name = run.home.settings().time_zone
-    zone: ZoneInfo | None = clinical_zone(zone_name) if zone_name else None
+def _survey_all(discovery: Discovery) -> Surveyed:
+    """Return the export as that of the one person it names."""
+    try:
+        shares = divide(discovery, anyone)
+    except MixedPatientsError:
+        raise MixedPatientsError(
+            "EXPORT",
+            "holds recordings of more than one person",
+            next="say which one with --identifiers FILE, --last-name or --mrn",
+        ) from None
+    identifiers = _found(shares)
+    if identifiers.is_empty:
+        raise UsageError(
+            "EXPORT",
+            "does not say whose it is",
+            next="give the identifiers with --identifiers FILE (or - to type them)",
+        )
+    return Surveyed(discovery, identifiers, anyone, None)
+
+
+def _found(shares: Shares) -> Identifiers:
+    return Identifiers.from_hints(source.person for source in shares.ours)
+
+
+def make_plan(
+    run: Run, request: DeidRequest, surveyed: Surveyed, code: str, history: History | None = None
+) -> DeidPlan:
+    """Return the plan for the subject ``code``.
+
+    Parameters
+    ----------
+    history
+        What the journals say of the subject; None where they cannot be opened (no password).
+    """
+    history = history or History()
     return plan_deid(
         surveyed.discovery,
         code=code,
-        belongs=belongs_to(surveyed.identifiers),
-        existing=existing_segments(run.catalog, code),
-        zone=zone,
-        taken=_taken(request.out, code),
+        belongs=surveyed.belongs,
+        person=surveyed.given,
+        existing=existing_segments(run.catalog, code, history.folders),
+        zone=site_zone(run),
+        taken=[*_standing(request.out, code), *history.places],
         copy=request.copy,
     )
 
 
-def _taken(out: Path | None, code: str) -> list[str]:
-    """Return the paths of the subject that stand below OUT already."""
-    if out is None or not out.is_dir():
-        return []
-    folders = [
-        out / "video" / code,
-        out / "edf" / f"{code}_edf",
-        out / "text" / f"{code}_vtc",
-        out / "text" / f"{code}_snc",
-    ]
-    return [p.relative_to(out).as_posix() for f in folders if f.is_dir() for p in f.rglob("*") if not p.is_dir()]
+def _standing(out: Path | None, code: str) -> Iterator[str]:
+    """Yield every path of the subject below OUT, folders too: whatever it is, nothing may take its name."""
+    if out is not None:
+        for name in subject_folders(code):
+            yield from (path.relative_to(out).as_posix() for path in (out / name).rglob("*"))
+
+
+def site_zone(run: Run) -> ZoneInfo | None:
+    """Return the time zone of the recording site, None where the settings name none."""
+    name = run.home.settings().time_zone
+    return clinical_zone(name) if name else None
 
 
 def plan(run: Run, request: DeidRequest, password: PasswordSource | None) -> tuple[DeidPlan, Surveyed]:
     """Make the plan and tell it; with a password a returning patient is recognised.
 
     A person nobody knows yet gets a code for show; the real one is drawn by ``apply``.
+
+    Raises
+    ------
+    UsageError
+        There is nothing to plan.
     """
     check_code(request.code)
     surveyed = survey(request)
-    code = request.code
-    if run.home.linking_key.exists() and code is None:
-        if password is None:
-            run.tell(
-                _note("without the password a returning patient is not recognised: the code shown may not be theirs")
-            )
-        else:
-            known = recognise(open_keys(run.home, run.catalog, password).file.read(), surveyed.identifiers, None)
-            run.tell(_note(known.message))
-            code = known.person.code if known.person else None
-    shown_code = code or new_code(())
-    made = make_plan(run, request, surveyed, shown_code)
-    if code is None:
-        run.tell(_note("a new subject: ecogsafe deid apply draws the code; the one shown here is an example"))
-    tell_plan(run, made)
+    if surveyed.problem is not None:
+        raise surveyed.problem
+    keys = _keys_if_useful(run, password)
+    known = recognise(keys.file.read(), surveyed.identifiers, request.code) if keys else None
+    code = known.person.code if known and known.person else request.code
+    history = None
+    if keys is not None and code is not None:
+        history = journals_of(run, keys).history(code)
+    made = make_plan(run, request, surveyed, code or new_code(()), history)
+    _tell_person(run, known, code)
+    tell_plan(run, made, site_zone(run))
     tell_decisions(run, surveyed.identifiers)
     run.message = verdict(made)
     if made.conflicts:
@@ -148,100 +191,25 @@ def plan(run: Run, request: DeidRequest, password: PasswordSource | None) -> tup
     return made, surveyed
 
 
-def _note(message: str) -> Item:
-    return Item(action="plan", status="note", message=message)
-
-
-def verdict(made: DeidPlan) -> str:
-    """Return the plan in one line."""
-    new = sum(1 for s in made.segments if s.is_new)
-    return (
-        f"{len(made.moves)} files of {len(made.segments)} segments ({new} new), {len(made.left)} left behind, "
-        f"{len(made.not_touched)} of other patients not touched, {len(made.conflicts)} conflicts"
-    )
-
-
-def tell_plan(run: Run, made: DeidPlan) -> None:
-    """Tell segments, notes, conflicts and what is left behind; source paths are masked."""
-    record: dict[str, Any] = as_record(made)
-    for segment in record["segments"]:
-        run.tell(
-            Item(
-                action="segment",
-                status="planned",
-                subject=made.code,
-                segment=segment["number"],
-                message=_segment_line(segment),
-                details=segment,
-            )
+def _keys_if_useful(run: Run, password: PasswordSource | None) -> OpenedKeys | None:
+    """Open the linking key if there is one, and say so if nobody gave the password."""
+    if not run.home.linking_key.exists():
+        return None
+    if password is None:
+        message = (
+            "without the password a returning patient is not recognised: the code and the numbers shown may not be "
+            "the ones that apply will use"
         )
-    for note in made.notes:
-        segment_number = note.segments[0] if note.segments else None
-        run.tell(
-            Item(
-                action="plan",
-                status="note",
-                subject=made.code,
-                segment=segment_number,
-                message=f"{note.topic}: {note.text}",
-            )
-        )
-    for conflict in made.conflicts:
-        sources = ", ".join(masked_path(f.path, made.root) for f in conflict.files)
-        run.tell(
-            Item(
-                action="plan",
-                status="conflict",
-                subject=made.code,
-                path=conflict.place or sources,
-                message=f"{conflict.reason} ({sources})" if conflict.place else conflict.reason,
-            )
-        )
-    tell_left(run, made)
+        run.tell(Item(action="plan", status="note", message=message))
+        return None
+    return open_keys(run.home, run.catalog, password)
 
 
-def _segment_line(segment: dict[str, Any]) -> str:
-    parts = ", ".join(sorted(segment["parts"]))
-    pairs = "; ".join(p.get("evidence", "") for p in segment.get("pairs", []))
-    start = (segment["start"] or "unknown start")[:19].replace("T", " ")
-    return f"segment {segment['number']}  {start}  {parts}" + (f"  ({pairs})" if pairs else "")
-
-
-def tell_left(run: Run, made: DeidPlan) -> None:
-    """Tell and count what stays in EXPORT, and what belongs to others."""
-    for left in made.left:
-        run.tally.left_behind += 1
-        if not left.by_rule:
-            run.tally.note(left.status)
-        run.tell(
-            Item(
-                action="plan",
-                status="left_behind",
-                subject=made.code,
-                segment=left.segment,
-                path=masked_path(left.file.path, made.root),
-                message=left.reason,
-                details={"by_rule": left.by_rule},
-            )
-        )
-    if made.not_touched:
-        run.counts["not_touched"] = len(made.not_touched)
-
-
-def tell_decisions(run: Run, identifiers: Identifiers) -> None:
-    """Tell how each identifier is searched, masked, so that a person can see why a short name is or is not found."""
-    for decision in Matcher(identifiers).decisions():
-        run.tell(
-            Item(
-                action="identifier",
-                status="note",
-                message=f"{decision.kind} {decision.term}: {decision.rule.value}"
-                + (f" ({decision.why})" if decision.why else ""),
-            )
-        )
-
-
-def other_matcher(key: LinkingKey, code: str) -> Matcher | None:
-    """Return the search for everybody else in the linking key; None where there is nobody."""
-    others = key.others(code)
-    return Matcher(None, others=others) if others else None
+def _tell_person(run: Run, known: Recognised | None, code: str | None) -> None:
+    if known is not None:
+        run.tell(Item(action="plan", status="note", message=known.message))
+        if known.question:
+            run.tell(Item(action="plan", status="note", message=f"apply will ask: {known.question}"))
+    if code is None:
+        message = "a new subject: ecogsafe deid apply draws the code; the one shown here is an example"
+        run.tell(Item(action="plan", status="note", message=message))

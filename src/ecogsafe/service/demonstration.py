@@ -19,7 +19,8 @@ from ecogsafe.service.download import DownloadRequest, download
 from ecogsafe.service.home import Home
 from ecogsafe.service.initialise import initialise
 from ecogsafe.service.running import Run, running
-from ecogsafe.service.upload import UploadRequest, upload
+from ecogsafe.service.upload import upload
+from ecogsafe.service.upload_request import UploadRequest
 from ecogsafe.service.verify import VerifyRequest, verify
 from ecogsafe.synthetic.export import ExportScale, write_export
 from ecogsafe.synthetic.ledger import Ledger, search

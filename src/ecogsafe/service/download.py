@@ -19,6 +19,7 @@ from ecogsafe.core.errors import (
     SourceUnreadableError,
     StoreRefusedError,
     UsageError,
+    VerificationError,
 )
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Identity
@@ -187,7 +188,28 @@ def _receive(
     identities: Sequence[Identity] | None,
     meter: Meter,
 ) -> tuple[str, str, str]:
-    """Return (status, SHA-256, message) of one file."""
+    """Return (status, SHA-256, message) of one file; a bad one is told by its key."""
+    try:
+        return _receive_checked(run, connection, request, wanted, identities, meter)
+    except VerificationError as error:
+        if error.item == wanted.info.key:
+            raise
+        raise VerificationError(
+            wanted.info.key,
+            f"its content does not open ({error.problem})",
+            safe="Nothing was put in place of it",
+            next="ecogsafe verify --deep, then download from another store",
+        ) from error
+
+
+def _receive_checked(
+    run: Run,
+    connection: Connection,
+    request: DownloadRequest,
+    wanted: Wanted,
+    identities: Sequence[Identity] | None,
+    meter: Meter,
+) -> tuple[str, str, str]:
     info = connection.store.head(wanted.info.key) or wanted.info
     expected = wanted.file.sha256 if wanted.file and (wanted.sealed or not info.key.endswith(".age")) else None
     reception = Reception(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ecogsafe.catalog import clearances, subjects
 from ecogsafe.catalog.clearances import ClearanceRow
 from ecogsafe.catalog.database import Catalog
+from ecogsafe.catalog.sealings import SourceStat
 from ecogsafe.core.errors import EcogsafeError, NotClearedError, SourceChangedError
 from ecogsafe.formats.edf_cleaning import has_cleaned_form
 from ecogsafe.formats.edf_header import read_header
@@ -29,6 +30,8 @@ class Cleared:
 
     regions: tuple[Region, ...]
     text_sha256: str
+    #: of the file when it was judged
+    stat: SourceStat
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class ClearedWatch:
 
     def __init__(self, name: str, cleared: Cleared) -> None:
         self._name = name
-        self._expected = cleared.text_sha256
+        self._cleared = cleared
         self._digest = TextDigest(cleared.regions)
 
     def feed(self, offset: int, piece: bytes) -> None:
@@ -53,13 +56,34 @@ class ClearedWatch:
 
     def check(self) -> None:
         """Raise SourceChangedError if these are not the bytes that were cleared."""
-        if self._digest.hexdigest() != self._expected:
-            raise SourceChangedError(
-                self._name,
-                "its text changed after it was cleared",
-                safe="It was not stored",
-                next="ecogsafe deid scan, then the same command again",
-            )
+        # the regions were those of a file of that size: in a longer one there could be text elsewhere
+        same_size = self._digest.position == self._cleared.stat.size
+        if not same_size or self._digest.hexdigest() != self._cleared.text_sha256:
+            raise _changed(self._name)
+
+
+def open_cleared(root: int, file: OutgoingFile, cleared: Cleared | None) -> FileSource:
+    """Open ``file`` below the descriptor ``root``; one that goes plain only in the state in which it was judged.
+
+    Raises
+    ------
+    SourceChangedError
+        It moved or changed since: where its text stands now nobody knows.
+    """
+    source = FileSource(root, file.relative, name=file.shown)
+    if cleared is not None and source.stat != cleared.stat:
+        source.close()
+        raise _changed(file.shown)
+    return source
+
+
+def _changed(name: str) -> SourceChangedError:
+    return SourceChangedError(
+        name,
+        "changed after it was cleared",
+        safe="It was not stored",
+        next="ecogsafe deid scan, then the same command again",
+    )
 
 
 class Gate:
@@ -97,6 +121,8 @@ class Gate:
                 return self._read(file, source, row)
         except EcogsafeError as error:
             return Refusal(file, error.problem)
+        except OSError as error:
+            return Refusal(file, f"cannot be read ({os.strerror(error.errno or 0)})")
 
     def _read(self, file: OutgoingFile, source: FileSource, row: ClearanceRow) -> Cleared | Refusal:
         if source.size != row.size:
@@ -107,17 +133,18 @@ class Gate:
             regions = tuple(text_regions(file.kind, reader))
             if digest_of(reader, regions) != row.text_sha256:
                 return Refusal(file, "its text is not the one that was searched")
-        return Cleared(regions, row.text_sha256)
+        return Cleared(regions, row.text_sha256, source.stat)
 
 
 def refuse(refusals: Sequence[Refusal]) -> NotClearedError:
     """Return the error that stops a plain upload."""
     first = refusals[0]
     codes = sorted({r.file.parts.code for r in refusals})
+    sealed = "--encrypt" if first.file.tree == "edf" else "without --plain"
     more = f" and {len(refusals) - 1} more files" if len(refusals) > 1 else ""
     return NotClearedError(
         f"{first.file.shown}{more}",
         first.reason,
         safe="Nothing was sent",
-        next=f"ecogsafe deid scan DIR --subject {codes[0]} (search it now), or send it sealed with --encrypt",
+        next=f"ecogsafe deid scan DIR --subject {codes[0]} (search it now), or send it sealed ({sealed})",
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ecogsafe.catalog import meta
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.core.config import Settings, load_settings
 from ecogsafe.core.durable import write_atomically
-from ecogsafe.core.errors import LabKeyError, NotInitialisedError, RecipientsChangedError, UsageError
+from ecogsafe.core.errors import LabKeyError, LockedError, NotInitialisedError, RecipientsChangedError, UsageError
 from ecogsafe.core.private import Secret
 from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.keys import PublicKey, parse_recipients
@@ -47,14 +49,40 @@ class Home:
         self.linking_key = root / "linking-key.age"
         self.journals = root / "journals"
         self.resume_key_file = root / "resume.key"
+        #: there while ``init`` works: what it left half-made may be made again. Holds the SHA-256 of each
+        #: recipients.txt that it has made so far, one a line
+        self.unfinished = root / ".init-unfinished"
 
     @property
     def is_initialised(self) -> bool:
         """True once ``init`` has finished: the lab key is the last file it writes."""
         return self.lab_key.exists()
 
+    @property
+    def has_lost_its_key(self) -> bool:
+        """True where a lab has worked and its lab key is no longer there: nothing may be made anew over it."""
+        if self.is_initialised:
+            return False
+        worked = self.linking_key.exists() or any(self.journals.glob("*.age"))
+        # the sheet in the home may hold the only copy of the lab key
+        return worked or (self.recovery_sheet.exists() and not self.unfinished.exists())
+
     def require(self) -> None:
-        """Raise NotInitialisedError unless ``init`` has finished."""
+        """Raise NotInitialisedError unless ``init`` has finished.
+
+        Raises
+        ------
+        NotInitialisedError
+            ``init`` has not finished here.
+        LabKeyError
+            It had, and the lab key is gone since.
+        """
+        if self.has_lost_its_key:
+            raise LabKeyError(
+                "lab-key.age",
+                "is missing, and what this lab has stored is sealed to it",
+                next="ecogsafe init --recover FILE, FILE being recovery-sheet.txt (print-out, or the one in the home)",
+            )
         if not self.is_initialised:
             raise NotInitialisedError(
                 "the home folder",
@@ -83,6 +111,25 @@ class Home:
                 f"cannot be written ({os.strerror(error.errno or 0)})",
                 next="make it writable for you (chmod u+rwx), or name another one with --home",
             ) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the home alone; two ``init`` at once would mix their keys.
+
+        Raises
+        ------
+        LockedError
+            Another process holds it.
+        """
+        descriptor = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LockedError("the home folder", "is being made by another process", next="wait for it") from error
+            yield
+        finally:
+            os.close(descriptor)  # lets go of the lock
 
     def settings(self) -> Settings:
         """Return the checked settings."""
@@ -150,11 +197,11 @@ class Home:
 
         A new one can open no earlier upload: those are begun again.
         """
-        try:
-            key = self.resume_key_file.read_bytes()
-        except FileNotFoundError:
-            key = secrets.token_bytes(RESUME_KEY_SIZE)
-            write_atomically(self.resume_key_file, key)
+        if not self.resume_key_file.exists():
+            # another run may be faster; a second key would make that run's uploads impossible to continue
+            with suppress(FileExistsError):
+                write_atomically(self.resume_key_file, secrets.token_bytes(RESUME_KEY_SIZE), replace=False)
+        key = self.resume_key_file.read_bytes()
         if len(key) != RESUME_KEY_SIZE:
             raise LabKeyError(
                 "resume.key", "is damaged", safe="Stored data is not affected", next="delete it and run again"

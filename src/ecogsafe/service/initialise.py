@@ -5,22 +5,25 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ecogsafe.catalog import meta
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.core.clock import utc_stamp
+from ecogsafe.core.config import clinical_zone
 from ecogsafe.core.durable import fsync_directory, write_atomically
-from ecogsafe.core.errors import LabKeyError, UsageError
+from ecogsafe.core.errors import EcogsafeError, LabKeyError, UsageError
 from ecogsafe.core.private import Secret
 from ecogsafe.crypt.age_file import open_sealed, seal
+from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.keys import generate_identity, parse_identities, parse_recipients
 from ecogsafe.crypt.lab_key import identity_text, open_lab_key, protect
 from ecogsafe.crypt.recovery_sheet import write_sheet
 from ecogsafe.service.config_template import config_template
-from ecogsafe.service.home import RECIPIENTS_DIGEST, RESUME_KEY_SIZE, Home
+from ecogsafe.service.home import RECIPIENTS_DIGEST, Home
+from ecogsafe.service.recipient_lines import from_labels
 
 SMALLEST_PASSWORD = 8
 
@@ -47,7 +50,7 @@ def check_password(password: Secret) -> None:
 
 
 def check_can_initialise(home: Home, recovery_file: Path | None) -> None:
-    """Raise UsageError if ``init`` would stop later: asked before any password is typed."""
+    """Raise UsageError or LabKeyError if ``init`` would stop later: asked before any password is typed."""
     if home.is_initialised:
         raise UsageError(
             "the home folder",
@@ -55,16 +58,29 @@ def check_can_initialise(home: Home, recovery_file: Path | None) -> None:
             safe="Its keys are as they were",
             next="ecogsafe doctor",
         )
+    if home.has_lost_its_key:
+        raise LabKeyError(
+            "the home folder",
+            "holds what a lab has made, and its lab-key.age is missing",
+            safe="It is as it was",
+            next="ecogsafe init --recover recovery-sheet.txt, or name another folder with --home",
+        )
+    home.settings()
     if recovery_file is None:
         return
-    if os.path.lexists(recovery_file):
-        raise UsageError("the recovery file", "exists already", next="name a new file with --recovery-file")
-    if recovery_file.absolute().is_relative_to(home.root.absolute()):
+    place = recovery_file.absolute().parent.resolve()
+    if not place.is_dir():
+        raise UsageError(
+            "the recovery file", "cannot be written: its folder is not there", next="name another with --recovery-file"
+        )
+    if place.is_relative_to(home.root.resolve()):
         raise UsageError(
             "the recovery file",
             "would lie in the home folder, and be lost with it",
             next="name a file on another disk or a USB stick with --recovery-file",
         )
+    if os.path.lexists(recovery_file) and _earlier_recovery(home, recovery_file) is None:
+        raise UsageError("the recovery file", "exists already", next="name a new file with --recovery-file")
 
 
 def initialise(
@@ -74,38 +90,71 @@ def initialise(
     recovery_file: Path | None,
     time_zone: str | None,
     work_factor: int | None = None,
+    show_recovery: Callable[[str], None] | None = None,
 ) -> Initialised:
     """Make the home. ``lab-key.age`` is written last: until then ``init`` can simply be run again.
+
+    Parameters
+    ----------
+    recovery_file
+        Where the recovery key is written. A file that a run left which was cut is used again.
+    show_recovery
+        Without a file: shows the recovery key and comes back once it is written down; what it raises
+        leaves the home uninitialised.
 
     Raises
     ------
     UsageError
         The home exists, the password is too short, or a folder cannot be written.
+    LockedError
+        Another process is making the same home.
     """
     check_can_initialise(home, recovery_file)
     check_password(password)
+    if time_zone is not None:
+        clinical_zone(time_zone)
     home.create_folder()
-    lab, recovery = generate_identity(), generate_identity()
+    with home.locked():
+        # once more: it may have been made while the password was typed
+        check_can_initialise(home, recovery_file)
+        if not home.unfinished.exists():
+            write_atomically(home.unfinished, b"")
+        made = _make(home, password, recovery_file, time_zone, work_factor, show_recovery)
+        home.unfinished.unlink()
+    return made
+
+
+def _make(
+    home: Home,
+    password: Secret,
+    recovery_file: Path | None,
+    time_zone: str | None,
+    work_factor: int | None,
+    show_recovery: Callable[[str], None] | None,
+) -> Initialised:
+    lab = generate_identity()
+    earlier = _earlier_recovery(home, recovery_file) if recovery_file is not None else None
+    recovery = earlier or generate_identity()
     recovery_text = identity_text(recovery)
     sealed_lab = protect(lab, password) if work_factor is None else protect(lab, password, work_factor=work_factor)
     if open_lab_key(sealed_lab, password).to_text() != lab.to_text():
         raise LabKeyError("lab-key.age", "does not open with the password it was made with")
-    recipients = f"# lab key\n{lab.recipient.to_text()}\n# recovery key\n{recovery.recipient.to_text()}\n"
+    keys = [f"lab key: {lab.recipient.to_text()}", f"recovery key: {recovery.recipient.to_text()}"]
+    recipients = from_labels(keys)
     _prove(recipients, [lab.to_text(), recovery.to_text()])
-    if recovery_file is not None:
-        _write_recovery(recovery_file, recovery_text)
+    _make_catalog(home)
+    write_atomically(home.unfinished, home.unfinished.read_bytes() + f"{_digest(recipients)}\n".encode())
+    # before the recovery file: the next `init` must know that file for one of ours
     write_atomically(home.recipients_file, recipients.encode())
-    write_atomically(home.resume_key_file, secrets.token_bytes(RESUME_KEY_SIZE))
-    sheet = write_sheet(
-        sealed_lab,
-        [f"lab key: {lab.recipient.to_text()}", f"recovery key: {recovery.recipient.to_text()}"],
-        utc_stamp()[:10],
-    )
-    write_atomically(home.recovery_sheet, sheet.encode())
+    if recovery_file is not None and earlier is None:
+        _write_recovery(recovery_file, recovery_text)
+    home.resume_key()
+    write_atomically(home.recovery_sheet, write_sheet(sealed_lab, keys, utc_stamp()[:10]).encode())
     if not home.config.exists():
         write_atomically(home.config, config_template(time_zone).encode())
-    home.settings()
-    _make_catalog(home, recipients)
+    if recovery_file is None and show_recovery is not None:
+        show_recovery(recovery_text)
+    _note_recipients(home, recipients)
     write_atomically(home.lab_key, sealed_lab)
     if open_lab_key(home.lab_key.read_bytes(), password).to_text() != lab.to_text():
         raise LabKeyError("lab-key.age", "could not be read back as it was written")
@@ -117,13 +166,53 @@ def initialise(
     )
 
 
-def _make_catalog(home: Home, recipients: str) -> None:
+def _earlier_recovery(home: Home, recovery_file: Path) -> X25519Identity | None:
+    """Return the recovery key that an ``init`` which was cut wrote to this file; None if it is another file."""
+    if not home.unfinished.exists() or recovery_file.is_symlink():
+        return None
+    try:
+        (identity,) = parse_identities(recovery_file.read_text(encoding="ascii"))
+        listed = parse_recipients(home.recipient_lines().decode("ascii"))
+    except (EcogsafeError, OSError, ValueError):
+        return None
+    is_ours = isinstance(identity, X25519Identity) and identity.recipient.to_text() in {r.to_text() for r in listed}
+    return identity if is_ours and isinstance(identity, X25519Identity) else None
+
+
+def _make_catalog(home: Home) -> None:
+    """Make the catalogue, or refuse one that works with the keys of another home.
+
+    Raises
+    ------
+    UsageError
+        Data would be sealed to keys that the others who use this catalogue do not have.
+    """
     catalog = Catalog.open(home.catalog_url or home.catalog_path, create=True)
     try:
-        with catalog.write() as tx:
-            meta.set(tx, RECIPIENTS_DIGEST, hashlib.sha256(recipients.encode()).hexdigest())
+        with catalog.read() as tx:
+            known = meta.get(tx, RECIPIENTS_DIGEST)
     finally:
         catalog.close()
+    if known is not None and known not in home.unfinished.read_text(encoding="ascii").splitlines():
+        raise UsageError(
+            "the catalogue",
+            "belongs to a lab that has its keys already",
+            safe="It is as it was",
+            next="ecogsafe init --recover with that lab's recovery sheet, or another catalogue",
+        )
+
+
+def _note_recipients(home: Home, recipients: str) -> None:
+    catalog = Catalog.open(home.catalog_url or home.catalog_path)
+    try:
+        with catalog.write() as tx:
+            meta.set(tx, RECIPIENTS_DIGEST, _digest(recipients))
+    finally:
+        catalog.close()
+
+
+def _digest(recipients: str) -> str:
+    return hashlib.sha256(recipients.encode()).hexdigest()
 
 
 def _prove(recipients: str, identities: Sequence[str]) -> None:

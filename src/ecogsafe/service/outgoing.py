@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ecogsafe.catalog.files import Tree as TreeName
-from ecogsafe.core.errors import UsageError
+from ecogsafe.core.errors import SourceUnreadableError, UsageError
 from ecogsafe.core.private import Private
 from ecogsafe.deid.codes import is_code
 from ecogsafe.deid.layout import TargetParts, Tree, parse_target
@@ -50,8 +50,8 @@ class Outgoing:
     files: list[OutgoingFile] = field(default_factory=list)
     #: (masked path, why) of what is not of the form and stays
     left: list[tuple[str, str]] = field(default_factory=list)
-    #: an own file tells that a de-identification of these subjects is unfinished
-    unfinished: set[str] = field(default_factory=set)
+    #: folders and files that could not even be looked at
+    unreadable: list[SourceUnreadableError] = field(default_factory=list)
 
     def subjects(self) -> list[str]:
         """Return the codes found, sorted."""
@@ -65,29 +65,48 @@ def _trees_of(data_type: str) -> tuple[Tree, ...]:
 def find_outgoing(folder: Path, data_type: str) -> Outgoing:
     """Return what ``folder`` holds for ``-t v`` (video and text) or ``-t e`` (EDF and BDF).
 
-    ``folder`` may be OUT, a tree of it (``OUT/video``), or one subject's folder in a tree.
+    ``folder`` may be OUT, a tree of it (``OUT/video``), or one subject's folder in a tree; it may be given
+    as a link. Files of the form of the other type are passed over.
 
     Raises
     ------
     UsageError
         The folder does not exist or cannot be read.
     """
-    if not folder.is_dir():
-        raise UsageError("DIR", "there is no such folder", next="check the path given with -d")
+    entries = _folders_in(folder)
     found = Outgoing(folder)
     wanted = _trees_of(data_type)
-    found.unfinished = marked_subjects(folder)
-    has_trees = any((folder / tree.value).is_dir() for tree in Tree)
-    if has_trees:
+    subject = next((n for n in _names_of(folder) if any(_is_subject_folder(n, t) for t in Tree)), None)
+    is_tree = subject is not None or any(_is_subject_folder(n, t) for n in entries for t in Tree)
+    if not is_tree and any(tree.value in entries for tree in Tree):
         for tree in wanted:
-            if (folder / tree.value).is_dir():
-                _walk(found, folder / tree.value, [(tree, PurePosixPath())], PurePosixPath(tree.value))
+            if (folder / tree.value).is_symlink():
+                found.left.append((tree.value, "is a link, which is never followed; name what it points to with -d"))
+            elif tree.value in entries:
+                _walk(found, folder / tree.value, _Names((tree,), None), PurePosixPath(tree.value))
     else:
-        name = PurePosixPath(folder.absolute().name)
-        candidates = [(t, name if _is_subject_folder(name.name, t) else PurePosixPath()) for t in wanted]
-        _walk(found, folder, candidates, PurePosixPath())
+        _walk(found, folder, _Names(wanted, subject), PurePosixPath())
     found.files.sort(key=lambda f: (f.parts.code, f.tree, f.parts.number, f.path))
     return found
+
+
+def _folders_in(folder: Path) -> set[str]:
+    """Return the names of what looks like folders in DIR; a link to one is told from it later, by the walk."""
+    try:
+        return {entry.name for entry in os.scandir(folder) if entry.is_dir()}
+    except NotADirectoryError as error:
+        raise UsageError("DIR", "is not a folder", next="check the path given with -d") from error
+    except FileNotFoundError as error:
+        raise UsageError("DIR", "there is no such folder", next="check the path given with -d") from error
+    except OSError as error:
+        raise UsageError(
+            "DIR", f"cannot be read ({os.strerror(error.errno or 0)})", next="check its permissions"
+        ) from error
+
+
+def _names_of(folder: Path) -> tuple[str, str]:
+    """Return what DIR is called: where it really is, and as it was given (either may be a link's name)."""
+    return folder.resolve().name, folder.absolute().name
 
 
 def _is_subject_folder(name: str, tree: Tree) -> bool:
@@ -100,10 +119,10 @@ def marked_subjects(folder: Path) -> set[str]:
     return {code for place in _marker_folders(folder) for code in _unfinished_in(place)}
 
 
-def _marker_folders(folder: Path) -> list[Path]:
+def _marker_folders(folder: Path) -> set[Path]:
     """Return where a marker of an unfinished apply could lie: DIR and the two folders above it."""
-    absolute = folder.absolute()
-    return [absolute, *list(absolute.parents)[:2]]
+    places = (folder.resolve(), folder.absolute())
+    return {place for start in places for place in (start, *list(start.parents)[:2])}
 
 
 def _unfinished_in(folder: Path) -> set[str]:
@@ -115,50 +134,75 @@ def _unfinished_in(folder: Path) -> set[str]:
     return {name.removeprefix(marker) for name in names if name.startswith(marker)}
 
 
-def _walk(found: Outgoing, base: Path, candidates: list[tuple[Tree, PurePosixPath]], below_dir: PurePosixPath) -> None:
-    """Sort every entry below ``base`` into files of the form of one of the candidate trees, and the rest."""
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """How names below a folder are understood."""
+
+    wanted: tuple[Tree, ...]
+    #: the folder is this subject's own folder in a tree; None: a tree
+    subject: str | None
+
+    def path(self, tree: Tree, relative: PurePosixPath) -> str:
+        """Return the path below ``tree``."""
+        own = self.subject is not None and _is_subject_folder(self.subject, tree)
+        return f"{self.subject}/{relative}" if own else str(relative)
+
+    def place(self, relative: PurePosixPath) -> tuple[Tree, str, TargetParts | None]:
+        """Return tree, path below it and what the path says; no parts for what is not of the form."""
+        for tree in (*self.wanted, *Tree):
+            path = self.path(tree, relative)
+            if (parts := parse_target(tree, path)) is not None:
+                return tree, path, parts
+        return self.wanted[0], self.path(self.wanted[0], relative), None
+
+
+def _walk(found: Outgoing, base: Path, names: _Names, below_dir: PurePosixPath) -> None:
+    """Sort every entry below ``base`` into files of the form of one of the wanted trees, and the rest."""
     for relative, status in _entries(base, PurePosixPath()):
         if relative.name.startswith(_OURS):
             continue
-        tree, path, parts = _place(candidates, relative)
-        if parts is None:
-            found.left.append((_masked(tree, path), f"is not a name that ecogsafe gives below {tree.value}"))
+        tree, path, parts = names.place(relative)
+        if isinstance(status, OSError):
+            reason = f"cannot be read ({os.strerror(status.errno or 0)})"
+            found.unreadable.append(SourceUnreadableError(_masked(tree, path), reason, next="check its permissions"))
+        elif parts is not None and tree not in names.wanted:
+            continue
         elif not stat.S_ISREG(status.st_mode):
             reason = "is not a regular file: links, FIFOs and devices are never followed"
             found.left.append((_masked(tree, path), reason))
+        elif parts is None:
+            found.left.append((_masked(tree, path), f"is not a name that ecogsafe gives below {tree.value}"))
         else:
             found.files.append(
                 OutgoingFile(tree=tree.value, path=path, parts=parts, relative=below_dir / relative, status=status)
             )
 
 
-def _place(
-    candidates: list[tuple[Tree, PurePosixPath]], relative: PurePosixPath
-) -> tuple[Tree, str, TargetParts | None]:
-    for tree, prefix in candidates:
-        path = (prefix / relative).as_posix()
-        if (parts := parse_target(tree, path)) is not None:
-            return tree, path, parts
-    tree, prefix = candidates[0]
-    return tree, (prefix / relative).as_posix(), None
-
-
-def _entries(folder: Path, relative: PurePosixPath) -> Iterator[tuple[PurePosixPath, os.stat_result]]:
+def _entries(folder: Path, relative: PurePosixPath) -> Iterator[tuple[PurePosixPath, os.stat_result | OSError]]:
+    """Yield what lies below ``folder``, folders themselves only where they cannot be entered."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda e: e.name)
+        names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
-        raise UsageError(
-            "DIR", f"a folder in it cannot be read ({os.strerror(error.errno or 0)})", next="check its permissions"
-        ) from error
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _entries(Path(entry.path), relative / entry.name)
+        yield relative, error
+        return
+    for name in names:
+        try:
+            status = (folder / name).lstat()
+        except FileNotFoundError:
+            continue  # went away meanwhile
+        except OSError as error:
+            yield relative / name, error
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            yield from _entries(folder / name, relative / name)
         else:
-            yield relative / entry.name, entry.stat(follow_symlinks=False)
+            yield relative / name, status
 
 
 def _masked(tree: Tree, path: str) -> str:
     """Return a path that may carry a name: the leading code is shown, the rest masked."""
+    if path == ".":
+        return tree.value
     first, _, rest = path.partition("/")
     code = first.removesuffix("_edf").removesuffix("_vtc").removesuffix("_snc")
     shown = first if is_code(code) else str(Private(first))

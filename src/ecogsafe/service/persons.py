@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ecogsafe.catalog import subjects
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.core.clock import utc_stamp
-from ecogsafe.core.errors import UsageError
+from ecogsafe.core.errors import LabKeyError, LockedError, UsageError
 from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.keys import PublicKey
-from ecogsafe.deid.codes import is_code
-from ecogsafe.deid.identifiers import Identifiers, Likeness
-from ecogsafe.deid.linking_key import HistoryEntry, LinkingKey, Person
+from ecogsafe.deid.codes import is_code, new_code
+from ecogsafe.deid.identifiers import Identifiers, Likeness, same_person
+from ecogsafe.deid.linking_key import LinkingKey, Person
 from ecogsafe.deid.linking_key_file import LinkingKeyFile
+from ecogsafe.formats.study_names import guid_in
 from ecogsafe.service.home import Home, PasswordSource
 
 #: asks a yes/no question; raises ConfirmationNeededError for no
@@ -52,78 +54,138 @@ def check_code(code: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What the linking key says of a set of identifiers."""
+    """What the linking key says of a set of identifiers. Nothing in it names anybody."""
 
-    #: None: nobody yet
+    #: None: nobody yet, a new entry would be made
     person: Person | None
-    likeness: Likeness | None
-    #: what is told to the user; no names
+    #: what is told to the user
     message: str
+    #: what a person must say yes to before anything is written; empty where there is no doubt
+    question: str = ""
+    #: codes of everybody these identifiers could mean
+    near: frozenset[str] = frozenset()
 
 
 def recognise(key: LinkingKey, identifiers: Identifiers, code: str | None) -> Recognised:
-    """Return who is meant: by ``code`` if given, else by name, record number or birth date."""
-    found = key.find(identifiers)
-    if code is not None:
-        person = key.person(code)
-        if person is None:
-            return Recognised(None, None, f"{code} is new to the linking key")
-        likeness = next((lk for p, lk in found if p.code == code), Likeness.DIFFERENT)
-        return Recognised(person, likeness, f"{code} is known")
-    same = [p for p, likeness in found if likeness is Likeness.SAME]
-    if len(same) > 1:
-        raise UsageError(
-            "the person",
-            f"fits {len(same)} codes of the linking key ({', '.join(p.code for p in same)})",
-            next="say which one with --subject CODE",
-        )
-    if same:
-        return Recognised(same[0], Likeness.SAME, f"returning patient: {same[0].code}")
-    named = [p for p, likeness in found if likeness is Likeness.SAME_NAME_ONLY]
-    if named:
-        codes = ", ".join(p.code for p in named)
-        return Recognised(None, Likeness.SAME_NAME_ONLY, f"another person of the same name has a code ({codes})")
-    return Recognised(None, None, "not in the linking key yet")
-
-
-def settle_person(
-    keys: OpenedKeys, identifiers: Identifiers, code: str | None, confirm: Confirm
-) -> tuple[Person, LinkingKey]:
-    """Return the person's entry, written to the linking key and read back, with the whole key.
-
-    A same-named person, or a code whose entry does not fit, is asked about and never merged silently.
+    """Return who is meant: by ``code`` if given, else by name, record number, birth date or a study known before.
 
     Raises
     ------
-    ConfirmationNeededError
-        Nobody answered, or the answer was no.
+    UsageError
+        Without a code: they fit several persons of the linking key equally well.
     """
-    known = recognise(keys.file.read(), identifiers, code)
-    if known.person is None and known.likeness is Likeness.SAME_NAME_ONLY:
-        confirm(f"{known.message}. Is this a different person, who gets a new code?")
-    if known.person is not None and known.likeness is not Likeness.SAME:
-        confirm(f"The identifiers do not show that this is {known.person.code}. Is it the same person?")
-    now = utc_stamp()
-    chosen: list[str] = []
+    judged = [(person, _likeness(person.identifiers, identifiers)) for person in key.persons]
+    same = [p for p, likeness in judged if likeness is Likeness.SAME]
+    doubtful = [p for p, likeness in judged if likeness is Likeness.SAME_NAME_ONLY]
+    near = frozenset(p.code for p in (*same, *doubtful))
+    if code is not None:
+        return _by_code(key, code, same, doubtful, near)
+    if len(same) > 1:
+        raise UsageError(
+            "the person", f"fits {len(same)} codes of the linking key ({_codes(same)})", next="say which with --subject"
+        )
+    if same:
+        return Recognised(same[0], f"returning patient: {same[0].code}", near=near)
+    if doubtful:
+        message = f"a person of the same name, or with one of these studies, has a code ({_codes(doubtful)})"
+        question = (
+            f"A person of the same name, or with one of these studies, has the code {_codes(doubtful)}, and nothing "
+            "else shows that it is the same. Is this a different person, who gets a new code? (If not, answer no and "
+            "run again with --subject)"
+        )
+        return Recognised(None, message, question, near)
+    return Recognised(None, "not in the linking key yet", near=near)
+
+
+def _by_code(
+    key: LinkingKey, code: str, same: list[Person], doubtful: list[Person], near: frozenset[str]
+) -> Recognised:
+    person = key.person(code)
+    others = [p for p in same if p.code != code]
+    theirs = f" They are those of {_codes(others)}." if others else ""
+    if person is not None:
+        sure = person in same
+        question = "" if sure else f"The identifiers do not show that this is {code}.{theirs} Is it the same person?"
+        return Recognised(person, f"{code} is known", question, near)
+    question = ""
+    if others:
+        question = f"This person has the code {_codes(others)} already. Do they get {code} as a second one?"
+    elif doubtful:
+        question = f"A person of the same name has the code {_codes(doubtful)}. Is {code} a different person?"
+    return Recognised(None, f"{code} is new to the linking key", question, near)
+
+
+def _codes(persons: list[Person]) -> str:
+    return ", ".join(p.code for p in persons)
+
+
+def _likeness(known: Identifiers, seen: Identifiers) -> Likeness:
+    """Return how alike two sets are; a study that both speak of lifts a doubt, or raises one."""
+    likeness = same_person(known, seen)
+    if _studies(known) & _studies(seen):
+        return Likeness.SAME_NAME_ONLY if likeness is Likeness.DIFFERENT else Likeness.SAME
+    return likeness
+
+
+def _studies(identifiers: Identifiers) -> set[str]:
+    return {guid.lower() for term in identifiers.also if (guid := guid_in(term))}
+
+
+def is_command_of(person: Person, identifiers: Identifiers, code: str | None) -> bool:
+    """Return whether a command with these identifiers or this code is about ``person``, by what was typed alone.
+
+    The identifiers of a command that began are in the linking key, so that the same command again fits; one
+    that gives none fits everybody.
+    """
+    if code is not None:
+        return person.code == code
+    return (
+        same_person(person.identifiers, identifiers) is Likeness.SAME
+        or person.identifiers.merge(identifiers) == person.identifiers
+    )
+
+
+def choose_code(catalog: Catalog, key: LinkingKey, known: Recognised, code: str | None) -> str:
+    """Return the code of ``known``: their own, the one asked for, or a new one. Nothing is written.
+
+    Raises
+    ------
+    LabKeyError
+        The catalogue knows the code asked for and the linking key does not: it is not the newest linking key.
+    """
+    if known.person is not None:
+        return known.person.code
+    with catalog.read() as tx:
+        taken = {row.code for row in subjects.subjects(tx)}
+    if code in taken:
+        raise LabKeyError(
+            code or "",
+            "is in the catalogue, but not in the linking key, which is not the newest one",
+            next="copy the newest linking key from a key_backup place to linking-key.age, then run again",
+        )
+    return code or new_code(key.codes | taken)
+
+
+def enter_person(keys: OpenedKeys, known: Recognised, code: str, identifiers: Identifiers) -> tuple[Person, LinkingKey]:
+    """Write what is known of the person to the linking key, read back, and return the entry with the whole key.
+
+    Raises
+    ------
+    LockedError
+        Another run has just given this person a code.
+    """
 
     def change(key: LinkingKey) -> LinkingKey:
-        chosen.clear()
+        now = utc_stamp()
         if known.person is not None:
-            chosen.append(known.person.code)
-            return key.with_identifiers(known.person.code, identifiers, now=now)
-        person = key.new_person(identifiers, now=now)
-        if code is not None:
-            person = Person(
-                code=code,
-                created=now,
-                identifiers=identifiers,
-                history=(HistoryEntry(now, "created with a given code"),),
-            )
-        chosen.append(person.code)
-        return key.with_person(person)
+            return key.with_identifiers(code, identifiers, now=now)
+        again = {p.code for p in key.persons if _likeness(p.identifiers, identifiers) is not Likeness.DIFFERENT}
+        if code in key.codes or not again <= known.near:
+            raise LockedError(code, "another run has just entered this person", next="run the same command again")
+        return key.with_person(replace(key.new_person(identifiers, now=now), code=code))
 
     key = keys.file.change(change)
-    person = key.person(chosen[0])
+    person = key.person(code)
     if person is None:
-        raise UsageError("linking-key.age", "does not hold the person it was given", next="ecogsafe doctor")
+        raise LabKeyError("linking-key.age", "does not hold the person it was given", next="ecogsafe doctor")
     return person, key

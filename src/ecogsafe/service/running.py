@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ecogsafe.catalog import leases, runs, subjects
 from ecogsafe.catalog.database import Catalog
+from ecogsafe.catalog.leases import Lease
 from ecogsafe.core.clock import monotonic
-from ecogsafe.core.errors import FINDINGS, EcogsafeError, ExitStatus, LockedError, worst
+from ecogsafe.core.errors import (
+    FINDINGS,
+    STOPPING,
+    EcogsafeError,
+    ExitStatus,
+    InterruptedRunError,
+    LockedError,
+    worst,
+)
 from ecogsafe.core.events import ErrorEvent, Event, EventSink, Progress, Summary, Tally
 from ecogsafe.service.home import Home
 from ecogsafe.service.owner import actor_here, is_dead, owner_here
@@ -20,6 +30,10 @@ from ecogsafe.transfer.context import Actor
 #: leases of this run live this long without a heartbeat, seconds
 LEASE_S = 120
 _HEARTBEAT_S = 20.0
+#: every run holds this: shared, or alone where the catalogue lies on a network file system (DESIGN 5.11)
+RUN_LEASE = "run"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -31,7 +45,7 @@ class Run:
     command: str
     emit: EventSink
     run_id: str = field(default_factory=lambda: secrets.token_hex(16))
-    owner: str = field(default_factory=owner_here)
+    owner: str = ""
     actor: Actor = field(default_factory=actor_here)
     tally: Tally = field(default_factory=Tally)
     counts: dict[str, int] = field(default_factory=dict)
@@ -39,23 +53,36 @@ class Run:
     #: the verdict, one line
     message: str = ""
     began: float = field(default_factory=monotonic)
+    #: why the run had to stop although nobody asked it to
+    lost: LockedError | None = None
+    _held: dict[str, Lease] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.owner = self.owner or owner_here(self.run_id)
 
     def tell(self, event: Event) -> None:
         """Pass an event on; progress also goes to the catalogue, for ``status --watch``."""
         self.emit(event)
         if isinstance(event, Progress):
-            with self.catalog.write() as tx:
-                runs.update_run(
-                    tx,
-                    self.run_id,
-                    files_done=event.files_done,
-                    files_total=event.files_total,
-                    bytes_done=event.bytes_done,
-                    bytes_total=event.bytes_total,
-                    bytes_per_s=event.bytes_per_s,
-                    seconds_left=event.seconds_left,
-                    current=event.current,
-                )
+            try:
+                self._note_progress(event)
+            except EcogsafeError as error:
+                # the work itself is not worse for it
+                _log.info("progress was not noted code=%s", error.code)
+
+    def _note_progress(self, event: Progress) -> None:
+        with self.catalog.write() as tx:
+            runs.update_run(
+                tx,
+                self.run_id,
+                files_done=event.files_done,
+                files_total=event.files_total,
+                bytes_done=event.bytes_done,
+                bytes_total=event.bytes_total,
+                bytes_per_s=event.bytes_per_s,
+                seconds_left=event.seconds_left,
+                current=event.current,
+            )
 
     def fail(self, error: EcogsafeError) -> None:
         """Count one failed item and tell of it."""
@@ -70,10 +97,23 @@ class Run:
         Raises
         ------
         LockedError
-            Another run has it in a way that excludes this one, or a journal of the subject is open.
+            Another run has it in a way that excludes this one.
         """
+        self._hold(f"subject:{code}", shared=shared)
+
+    def hold_run(self) -> None:
+        """Take the lease that every run holds.
+
+        Raises
+        ------
+        LockedError
+            The catalogue lies on a network file system, and another run works with it.
+        """
+        self._hold(RUN_LEASE, shared=not self.catalog.on_network_fs)
+
+    def _hold(self, name: str, *, shared: bool) -> None:
         with self.catalog.write() as tx:
-            leases.acquire(tx, f"subject:{code}", self.owner, LEASE_S, shared=shared, gone=is_dead)
+            self._held[name] = leases.acquire(tx, name, self.owner, LEASE_S, shared=shared, gone=is_dead)
 
     def refuse_open_journal(self, code: str) -> None:
         """Raise LockedError while a de-identification of ``code`` is unfinished."""
@@ -95,9 +135,37 @@ class Run:
         )
 
     def renew_leases(self) -> None:
-        """Renew every lease of this owner, those on uploads included."""
+        """Renew every lease of this owner, those on uploads included; stop if one that we relied on is gone."""
+        held = list(self._held.items())
         with self.catalog.write() as tx:
             leases.renew_all(tx, self.owner, LEASE_S)
+            gone = [name for name, lease in held if lease.fence not in {h.fence for h in leases.holders(tx, name)}]
+        if gone:
+            self.lose(gone[0])
+
+    def lose(self, name: str) -> None:
+        """Stop the run: it no longer holds the lease ``name``, and others may be working on the same things."""
+        self.lost = LockedError(
+            name.removeprefix("subject:"),
+            "this run was held up so long that its lock went to others",
+            safe="What was done until then is kept",
+            next="run the same command again",
+        )
+        self.stop.set()
+
+    def check_stop(self, *, safe: str) -> None:
+        """Raise InterruptedRunError if the run was told to stop."""
+        if self.stop.is_set():
+            raise InterruptedRunError(
+                self.command, "was interrupted", safe=safe, next="run the same command again to continue"
+            )
+
+
+def raise_if_all_failed(errors: Sequence[EcogsafeError], items: int) -> None:
+    """Raise the first of ``errors`` if each of ``items`` failed, and all in one way that stops a run (DESIGN 4)."""
+    kinds = {error.exit_status for error in errors}
+    if items and len(errors) >= items and len(kinds) == 1 and kinds <= set(STOPPING):
+        raise errors[0]
 
 
 def unfinished_journal(code: str) -> LockedError:
@@ -112,31 +180,72 @@ def unfinished_journal(code: str) -> LockedError:
 
 @contextmanager
 def running(home: Home, command: str, emit: EventSink, *, stop: threading.Event | None = None) -> Iterator[Run]:
-    """Open the catalogue, note the run, keep its leases alive, and note its end whatever happens."""
+    """Open the catalogue, note the run, keep its leases alive, and note its end whatever happens.
+
+    Raises
+    ------
+    LockedError
+        Also at the end, in place of InterruptedRunError: a lease of the run was lost.
+    """
     home.require()
     catalog = home.open_catalog()
-    run = Run(home=home, catalog=catalog, command=command, emit=emit, stop=stop or threading.Event())
-    with catalog.write() as tx:
-        runs.start_run(tx, run.run_id, command)
+    try:
+        run = Run(home=home, catalog=catalog, command=command, emit=emit, stop=stop or threading.Event())
+        run.hold_run()
+        with catalog.write() as tx:
+            runs.start_run(tx, run.run_id, command)
+        with _noted(run):
+            yield run
+    finally:
+        catalog.close()
+
+
+@contextmanager
+def _noted(run: Run) -> Iterator[None]:
     ended = threading.Event()
     heartbeat = threading.Thread(target=_beat, args=(run, ended), name="heartbeat", daemon=True)
     heartbeat.start()
-    status = int(ExitStatus.BUG)
+    failure: BaseException | None = None
     try:
-        yield run
-        status = int(worst(run.tally.statuses))
-    except EcogsafeError as error:
-        status = int(error.exit_status)
+        try:
+            yield
+        except InterruptedRunError:
+            if run.lost is None:
+                raise
+        if run.lost is not None:
+            raise run.lost
+    except BaseException as error:
+        failure = error
         raise
     finally:
         ended.set()
         heartbeat.join()
-        with catalog.write() as tx:
-            leases.release_all(tx, run.owner)
-            runs.end_run(tx, run.run_id, status)
-        catalog.close()
+        try:
+            with run.catalog.write() as tx:
+                leases.release_all(tx, run.owner)
+                runs.end_run(tx, run.run_id, int(_status_of(run, failure)))
+        except EcogsafeError as error:
+            if failure is None:
+                raise
+            _log.warning("the end of the run was not noted code=%s", error.code)
+
+
+def _status_of(run: Run, failure: BaseException | None) -> ExitStatus:
+    if isinstance(failure, EcogsafeError):
+        return failure.exit_status
+    if isinstance(failure, KeyboardInterrupt):
+        return ExitStatus.INTERRUPTED
+    return worst(run.tally.statuses) if failure is None else ExitStatus.BUG
 
 
 def _beat(run: Run, ended: threading.Event) -> None:
+    renewed = monotonic()
     while not ended.wait(_HEARTBEAT_S):
-        run.renew_leases()
+        now = monotonic()
+        try:
+            run.renew_leases()
+            renewed = now
+        except EcogsafeError as error:
+            _log.warning("leases were not renewed code=%s", error.code)
+            if now - renewed > LEASE_S:
+                run.lose(RUN_LEASE)

@@ -19,13 +19,16 @@ from ecogsafe.core.private import mask
 from ecogsafe.deid.layout import TargetParts, Tree, parse_target
 from ecogsafe.deid.matching import Matcher
 from ecogsafe.deid.scan import SCANNER_VERSION, ScanResult, scan_file, scan_name
-from ecogsafe.formats.kinds import ALWAYS_SEALED, Kind, kind_of_name, kind_of_text
+from ecogsafe.formats.cleaning import patches
+from ecogsafe.formats.kinds import ALWAYS_SEALED, NATUS_KINDS, Kind, kind_of_name, kind_of_text
 from ecogsafe.formats.regions import Region, file_size
+from ecogsafe.formats.request import CleaningRequest
 from ecogsafe.formats.text_regions import text_regions
 from ecogsafe.service.running import Run
 
 _JOBS = 4
 _HEAD = 4096
+_OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class ScanOutcome:
     unreadable: list[EcogsafeError] = field(default_factory=list)
     #: kinds that cannot be searched (MP4 …): they are always sealed
     not_searchable: int = 0
+    #: clean, but Natus files whose content was left as it was: they are never cleared
+    native: int = 0
     cleared: list[ClearanceRow] = field(default_factory=list)
 
 
@@ -132,15 +137,12 @@ def scan_targets(
 
 
 def _search(target: ScanTarget, matchers: Sequence[Matcher]) -> ScanResult:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        with os.fdopen(os.open(target.path, flags), "rb", buffering=0) as file:
+        with os.fdopen(os.open(target.path, _OPEN_FLAGS), "rb", buffering=0) as file:
             regions = text_regions if target.tree is not None else _forgiving_regions
             result = scan_file(target.kind, file, matchers, path=target.shown, regions=regions)
     except OSError as error:
-        raise SourceUnreadableError(
-            target.shown, f"cannot be read ({os.strerror(error.errno or 0)})", next="check its permissions (ls -l)"
-        ) from error
+        raise _unreadable(target, error) from error
     except MalformedFileError as error:
         raise MalformedFileError(
             target.shown, error.problem, safe="It is not cleared", next="it can only be sent sealed"
@@ -155,6 +157,29 @@ def _forgiving_regions(kind: Kind, file: BinaryIO) -> Iterable[Region]:
         return list(text_regions(kind, file))
     except MalformedFileError:
         return [Region(0, file_size(file))]
+
+
+def keeps_native_content(target: ScanTarget) -> bool:
+    """Return whether ``target`` is a Natus file that was not cleaned (``--keep-native-content``).
+
+    Judged by its structure alone, whoever it is about; what cannot be walked counts as not cleaned.
+    """
+    if target.kind not in NATUS_KINDS or target.parts is None or not target.path.stat().st_size:
+        return False
+    request = CleaningRequest(code=target.parts.code, stem=target.parts.stem, find=lambda _text: ())
+    try:
+        with os.fdopen(os.open(target.path, _OPEN_FLAGS), "rb") as file:
+            return any(True for _ in patches(target.kind, file, request))
+    except MalformedFileError:
+        return True
+    except OSError as error:
+        raise _unreadable(target, error) from error
+
+
+def _unreadable(target: ScanTarget, error: OSError) -> SourceUnreadableError:
+    return SourceUnreadableError(
+        target.shown, f"cannot be read ({os.strerror(error.errno or 0)})", next="check its permissions (ls -l)"
+    )
 
 
 def _note(
@@ -186,6 +211,11 @@ def _note(
         return
     outcome.clean += 1
     if clear is not None and target.tree is not None and target.parts is not None and target.parts.code == clear[0]:
+        if keeps_native_content(target):
+            outcome.native += 1
+            message = "is clean of known identifiers, but its content was never de-identified: it only goes sealed"
+            run.tell(Item(action="scan", status="note", subject=subject, path=target.shown, message=message))
+            return
         outcome.cleared.append(
             ClearanceRow(
                 subject=clear[0],

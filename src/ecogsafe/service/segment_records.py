@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ecogsafe.catalog import subjects
 from ecogsafe.catalog.database import Catalog, Transaction
 from ecogsafe.catalog.subjects import SegmentRow
 from ecogsafe.deid.planned import ExistingSegment, Part, PartRecord, PlannedSegment
+from ecogsafe.formats.kinds import RECORDING_KINDS, Kind
+
+#: (number of the segment, its part)
+SegmentPart = tuple[int, Part]
+_NOBODY: Mapping[int, frozenset[Path]] = {}
 
 
-def existing_segments(catalog: Catalog, code: str) -> list[ExistingSegment]:
-    """Return every number the subject ``code`` has ever used, retired ones included."""
+def part_of(kind: Kind) -> Part:
+    """Return which part of its segment a file of ``kind`` belongs to."""
+    if kind in RECORDING_KINDS:
+        return Part.RECORDING
+    return {Kind.VTC_TEXT: Part.VTC_TEXT, Kind.SNC_TEXT: Part.SNC_TEXT}.get(kind, Part.STUDY)
+
+
+def existing_segments(
+    catalog: Catalog, code: str, folders: Mapping[int, frozenset[Path]] = _NOBODY
+) -> list[ExistingSegment]:
+    """Return every number the subject ``code`` has ever used.
+
+    A retired number stays with its recording: nothing of it stands here, but should the recording come again
+    it gets the number again, and nothing else ever does.
+
+    Parameters
+    ----------
+    folders
+        Source folders of the studies by number, as the journals know them (private).
+    """
     with catalog.read() as tx:
         rows = subjects.segments_of(tx, code, with_retired=True)
-    return [_segment(row) for row in rows]
+    return [_segment(row, folders.get(row.number, frozenset())) for row in rows]
 
 
-def _segment(row: SegmentRow) -> ExistingSegment:
-    if row.retired_at is not None:
-        return ExistingSegment(number=row.number)
+def _segment(row: SegmentRow, folders: frozenset[Path]) -> ExistingSegment:
     parts = {Part(name): _part(record) for name, record in json.loads(row.fingerprint).items()}
-    return ExistingSegment(number=row.number, parts=parts, published=frozenset(Part(k) for k in row.kinds))
+    published = frozenset(Part(k) for k in row.kinds)
+    return ExistingSegment(number=row.number, parts=parts, published=published, folders=folders)
 
 
 def _part(record: dict[str, Any]) -> PartRecord:
@@ -35,7 +58,7 @@ def _part(record: dict[str, Any]) -> PartRecord:
     return PartRecord(start=moment(record["start"]), end=moment(record["end"]), fingerprint=record["fingerprint"])
 
 
-def _row(code: str, segment: PlannedSegment, published: Collection[Part]) -> SegmentRow:
+def _row(code: str, segment: PlannedSegment, published: Collection[str]) -> SegmentRow:
     def text(value: datetime | None) -> str | None:
         return value.isoformat() if value else None
 
@@ -53,24 +76,24 @@ def _row(code: str, segment: PlannedSegment, published: Collection[Part]) -> Seg
         start_utc=text(study.start) if study else None,
         start_local=text(recording.start) if recording else None,
         duration_s=duration,
-        kinds=tuple(sorted(part.value for part in published)),
+        kinds=tuple(sorted(published)),
         fingerprint=json.dumps(records, sort_keys=True),
     )
 
 
 def note_planned(tx: Transaction, code: str, segments: Sequence[PlannedSegment]) -> None:
     """Give the planned numbers away, durably, before anything moves; what is published stays as it was."""
-    known = {row.number: row for row in subjects.segments_of(tx, code)}
+    known = {row.number: row for row in subjects.segments_of(tx, code, with_retired=True)}
     for segment in segments:
         before = known.get(segment.number)
-        row = _row(code, segment, [Part(k) for k in before.kinds] if before else [])
+        row = _row(code, segment, before.kinds if before else ())
         if before is None:
             subjects.add_segments(tx, [row])
         elif segment.moved:
             subjects.update_segment(tx, row)
 
 
-def note_published(tx: Transaction, code: str, published: Iterable[tuple[int, Part]]) -> None:
+def note_published(tx: Transaction, code: str, published: Iterable[SegmentPart]) -> None:
     """Note which parts of which segments now stand below OUT."""
     added = _by_number(published)
     for row in subjects.segments_of(tx, code):
@@ -78,16 +101,32 @@ def note_published(tx: Transaction, code: str, published: Iterable[tuple[int, Pa
             subjects.update_segment(tx, replace(row, kinds=tuple(sorted({*row.kinds, *added[row.number]}))))
 
 
-def note_taken_back(tx: Transaction, code: str, taken_back: Iterable[tuple[int, Part]]) -> None:
-    """Note which parts of which segments an undo took away; their numbers keep their planned parts."""
-    removed = _by_number(taken_back)
+def note_taken_back(
+    tx: Transaction, code: str, taken_back: Iterable[SegmentPart], standing: Collection[SegmentPart]
+) -> None:
+    """Note what an undo took away.
+
+    A segment of which nothing stands and nothing was ever sent is undone whole: its number is free, also that of
+    one which was planned and never moved. Where anything was sent, the number stays with its recording for ever
+    (DESIGN 5.1).
+
+    Parameters
+    ----------
+    standing
+        Parts of which earlier applies moved files in that are not taken back.
+    """
+    removed = _by_number(part for part in taken_back if part not in standing)
+    empty: list[int] = []
     for row in subjects.segments_of(tx, code):
-        if row.number in removed:
-            kinds = tuple(k for k in row.kinds if k not in removed[row.number])
+        kinds = tuple(k for k in row.kinds if k not in removed.get(row.number, ()))
+        if kinds != row.kinds:
             subjects.update_segment(tx, replace(row, kinds=kinds))
+        if not kinds:
+            empty.append(row.number)
+    subjects.forget_segments(tx, code, empty)
 
 
-def _by_number(pairs: Iterable[tuple[int, Part]]) -> dict[int, set[str]]:
+def _by_number(pairs: Iterable[SegmentPart]) -> dict[int, set[str]]:
     found: dict[int, set[str]] = {}
     for number, part in pairs:
         found.setdefault(number, set()).add(part.value)

@@ -1,49 +1,92 @@
-"""Sealed snapshots of the catalogue, put beside the data at the end of each run; never overwritten."""
+"""Sealed snapshots of the catalogue, put beside the data during and at the end of a run; never overwritten."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ecogsafe.catalog.snapshots import snapshot_to
-from ecogsafe.core.clock import utc_now
-from ecogsafe.core.errors import EcogsafeError, ExitStatus
+from ecogsafe.core.clock import monotonic, utc_now
+from ecogsafe.core.errors import EcogsafeError, ExitStatus, NoSpaceError
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_file import seal
 from ecogsafe.crypt.age_recipients import Recipient
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.service.connections import Connection
 from ecogsafe.service.running import Run
+from ecogsafe.stores.protocol import Store
 
 PREFIX = "_ecogsafe/catalog/"
+#: DESIGN 5.11: every 15 minutes within a run, seconds
+EVERY_S = 900.0
+#: what a run that was killed may have left in the home
+_TEMPORARY = ".snapshot-"
+_LEFT_OVER_S = 86_400.0
 
 
-def send_snapshot(run: Run, connections: Sequence[Connection], recipients: Sequence[Recipient]) -> None:
-    """Seal a consistent copy of the catalogue and put it into every store; a failure is told and counted."""
-    temporary = run.home.root / f".snapshot-{secrets.token_hex(4)}.sqlite"
-    try:
-        snapshot_to(run.catalog, temporary)
-        sealed = seal(temporary.read_bytes(), recipients)
-    finally:
-        temporary.unlink(missing_ok=True)
-    stamp = utc_now().strftime("%Y%m%dT%H%M%SZ")
-    key = f"{PREFIX}{stamp}-{secrets.token_hex(4)}.sqlite.age"
-    for connection in connections:
+class Snapshots:
+    """The snapshots of one run, for every store it works with."""
+
+    def __init__(self, run: Run, connections: Sequence[Connection], recipients: Sequence[Recipient]) -> None:
+        self._run = run
+        self._stores = [connection.store for connection in connections]
+        self._recipients = recipients
+        self._sent = monotonic()
+
+    def send_if_due(self) -> None:
+        """Send one if the newest of this run is old; called when something new is in the catalogue."""
+        if monotonic() - self._sent >= EVERY_S:
+            self.send()
+
+    def send(self) -> None:
+        """Seal a consistent copy of the catalogue and put it into every store; a failure is told and counted."""
+        self._sent = monotonic()
+        if self._run.catalog.path is None:
+            message = "the catalogue is on a server, whose own backup keeps it: no snapshot was stored"
+            self._run.tell(Item(action="snapshot", status="note", message=message))
+            return
         try:
-            connection.store.put(key, sealed, crc64=crc64nvme(sealed), token=secrets.token_hex(16))
-        except EcogsafeError as error:
-            run.tally.note(ExitStatus.PARTIAL)
-            run.counts["snapshots_failed"] = run.counts.get("snapshots_failed", 0) + 1
-            message = f"the snapshot of the catalogue could not be stored: {error}"
-            run.tell(Item(action="snapshot", status="failed", store=connection.store.name, message=message))
-        else:
-            run.tell(
+            sealed = self._sealed()
+        except NoSpaceError as error:
+            self._fail(error)
+            return
+        stamp = utc_now().strftime("%Y%m%dT%H%M%SZ")
+        key = f"{PREFIX}{stamp}-{secrets.token_hex(4)}.sqlite.age"
+        for store in self._stores:
+            try:
+                store.put(key, sealed, crc64=crc64nvme(sealed), token=secrets.token_hex(16))
+            except EcogsafeError as error:
+                self._fail(error, store)
+                continue
+            self._run.tell(
                 Item(
                     action="snapshot",
                     status="done",
                     key=key,
-                    store=connection.store.name,
+                    store=store.name,
                     bytes=len(sealed),
                     message="sealed copy of the catalogue",
                 )
             )
+
+    def _sealed(self) -> bytes:
+        root = self._run.home.root
+        now = utc_now().timestamp()
+        for left_over in [*root.glob(f"{_TEMPORARY}*"), *root.glob(f".{_TEMPORARY}*")]:
+            with suppress(FileNotFoundError):
+                if now - left_over.stat().st_mtime > _LEFT_OVER_S:
+                    left_over.unlink()
+        temporary = root / f"{_TEMPORARY}{secrets.token_hex(4)}.sqlite"
+        try:
+            snapshot_to(self._run.catalog, temporary)
+            return seal(temporary.read_bytes(), self._recipients)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _fail(self, error: EcogsafeError, store: Store | None = None) -> None:
+        run = self._run
+        run.tally.note(ExitStatus.PARTIAL)
+        run.counts["snapshots_failed"] = run.counts.get("snapshots_failed", 0) + 1
+        message = f"the snapshot of the catalogue could not be stored: {error}"
+        run.tell(Item(action="snapshot", status="failed", store=store.name if store else None, message=message))

@@ -4,34 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 
-from ecogsafe.catalog import audit, copies
+from ecogsafe.catalog import copies
 from ecogsafe.catalog import stores as catalog_stores
-from ecogsafe.catalog.copies import CopyRow, Level
+from ecogsafe.catalog.copies import CopyRow
+from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileRow
-from ecogsafe.catalog.stores import StoreRow
-from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import (
     EcogsafeError,
-    ExitStatus,
-    InterruptedRunError,
+    LockedError,
     StoreError,
+    StoreUnreachableError,
     UsageError,
-    VerificationError,
+    WrongStoreError,
 )
-from ecogsafe.core.events import ErrorEvent, Item
 from ecogsafe.crypt.age_recipients import Identity
-from ecogsafe.service.connections import Connection, connected
+from ecogsafe.deid.codes import is_code
+from ecogsafe.service.connections import connected, one_url
+from ecogsafe.service.copy_check import CopyCheck, Verdict
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.running import Run
+from ecogsafe.service.verdicts import record_verdict
 from ecogsafe.transfer.context import Meter
-from ecogsafe.transfer.receiving import Reception, digest_object
 
 _JOBS = 8
-#: how a reason begins that only a full read can take back
-_CONTENT = "its content"
+_DEEP_JOBS = 2
+#: a store that could not be reached for so many copies, each tried again and again, is not asked for more
+_ENOUGH_FAILURES = 3
+
+_Pair = tuple[CopyRow, FileRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,177 +47,116 @@ class VerifyRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one copy turned out to be; ``bad`` is the reason, None for a good one."""
+class _Work:
+    """The copies of one store."""
 
-    level: Level
-    bad: str | None = None
+    url: str
+    store_id: str
+    pairs: Sequence[_Pair]
 
 
 def verify(run: Run, request: VerifyRequest, password: PasswordSource) -> None:
-    """Check every copy the catalogue knows, and record the evidence with its time."""
+    """Check every copy the catalogue knows, and record the evidence with its time.
+
+    Raises
+    ------
+    UsageError
+        There is no such copy.
+    StoreError
+        No store could be reached.
+    """
+    if request.subject is not None and not is_code(request.subject):
+        raise UsageError("CODE", "is not a subject code", next="ecogsafe status shows the codes")
     with run.catalog.read() as tx:
-        stores = [s for s in catalog_stores.all_stores(tx) if request.url is None or s.url == request.url.rstrip("/")]
-        work = [(s, copies.copies_in_store(tx, s.store_id, request.subject)) for s in stores]
-    work = [(store, pairs) for store, pairs in work if pairs]
+        work = [w for w in _work(tx, request) if w.pairs]
+    work = [w for w in _held(run, request, work) if w.pairs]
     if not work:
         raise UsageError(
-            request.subject or request.url or "the catalogue",
-            "has no recorded copy to verify",
+            request.subject or "the catalogue",
+            "has no recorded copy to verify" + (" at this store" if request.url else ""),
             next="ecogsafe status shows what is where",
         )
-    sealed = any(copy.sealed for _, pairs in work for copy, _ in pairs)
     identities = None
-    if request.deep and sealed:
+    if request.deep and any(copy.sealed for w in work for copy, _ in w.pairs):
         identities = [run.home.identity(password, run.home.recipients(run.catalog))]
-    pairs_total = sum(len(pairs) for _, pairs in work)
-    bytes_total = sum(copy.size for _, pairs in work for copy, _ in pairs)
+    pairs_total = sum(len(w.pairs) for w in work)
+    bytes_total = sum(copy.size for w in work for copy, _ in w.pairs)
     meter = Meter(run.tell, files_total=pairs_total, bytes_total=bytes_total)
     unreachable: list[StoreError] = []
-    for store, pairs in work:
+    for w in work:
         try:
-            _verify_store(run, store, pairs, request, identities, meter)
+            failed = _verify_store(run, w, request, identities, meter)
         except StoreError as error:
-            unreachable.append(error)
             run.fail(error)
-            run.tally.failed += len(pairs) - 1
+            run.tally.failed += len(w.pairs) - 1
+            failed = [error] * len(w.pairs)
+        if len(failed) == len(w.pairs):
+            unreachable.append(failed[0])
     run.tell(meter.now())
-    if unreachable and len(unreachable) == len(work):
+    if len(unreachable) == len(work):
         raise unreachable[0]
-    if run.stop.is_set():
-        raise InterruptedRunError("verify", "was interrupted", safe="What was checked is recorded", next="run it again")
+    run.check_stop(safe="What was checked is recorded")
     bad = run.counts.get("bad", 0)
     how = "read, opened and compared" if request.deep else "compared with the store's own checksum"
-    run.message = f"{run.tally.done} of {pairs_total} copies {how}" + (f"; {bad} BAD" if bad else "")
+    without = run.counts.get("without_checksum", 0)
+    run.message = f"{run.tally.done - without} of {pairs_total} copies {how}"
+    if without:
+        run.message += f"; {without} are there, but their store tells no checksum"
+    if bad:
+        run.message += f"; {bad} BAD"
+
+
+def _work(tx: Transaction, request: VerifyRequest) -> list[_Work]:
+    url = None if request.url is None else one_url(request.url)
+    met = None if url is None else catalog_stores.store_id_met_at(tx, url)
+    found: list[_Work] = []
+    for store in catalog_stores.all_stores(tx):
+        if url is None or url == store.url or store.store_id == met:
+            pairs = copies.copies_in_store(tx, store.store_id, request.subject)
+            found.append(_Work(url or store.url, store.store_id, pairs))
+    return found
+
+
+def _held(run: Run, request: VerifyRequest, work: list[_Work]) -> list[_Work]:
+    """Hold every subject, shared; without one that another run changes now, unless just that one was asked for."""
+    locked: set[str] = set()
+    for code in sorted({file.subject for w in work for _, file in w.pairs}):
+        try:
+            run.hold_subject(code, shared=True)
+        except LockedError as error:
+            if request.subject is not None:
+                raise
+            run.fail(error)
+            locked.add(code)
+    return [_Work(w.url, w.store_id, [p for p in w.pairs if p[1].subject not in locked]) for w in work]
 
 
 def _verify_store(
-    run: Run,
-    store: StoreRow,
-    pairs: Sequence[tuple[CopyRow, FileRow]],
-    request: VerifyRequest,
-    identities: Sequence[Identity] | None,
-    meter: Meter,
-) -> None:
-    with ExitStack() as stack:
-        connection = stack.enter_context(connected(run.catalog, store.url))
-        pool = stack.enter_context(ThreadPoolExecutor(_JOBS if not request.deep else 2, "verifier"))
+    run: Run, work: _Work, request: VerifyRequest, identities: Sequence[Identity] | None, meter: Meter
+) -> list[StoreError]:
+    """Check the copies of one store; return its failures to answer."""
+    failed: list[StoreError] = []
+    with connected(run.catalog, work.url, to_write=False) as connection:
+        if connection.store_id != work.store_id:
+            raise WrongStoreError(work.url, "is another store than the one that holds these copies")
+        checker = CopyCheck(connection, identities, meter, stop=run.stop, deep=request.deep)
 
-        def check(pair: tuple[CopyRow, FileRow]) -> Verdict | EcogsafeError | None:
+        def check(pair: _Pair) -> Verdict | EcogsafeError | None:
             if run.stop.is_set():
                 return None
+            if sum(isinstance(error, StoreUnreachableError) for error in failed) >= _ENOUGH_FAILURES:
+                return failed[0]
             try:
-                return _judge(connection, pair[0], pair[1], identities, run, meter, deep=request.deep)
+                return checker.judge(*pair)
             except EcogsafeError as error:
                 return error
 
-        for (copy, file), verdict in zip(pairs, pool.map(check, pairs), strict=True):
-            if verdict is not None:
-                _record(run, connection, copy, file, verdict)
+        with ThreadPoolExecutor(_DEEP_JOBS if request.deep else _JOBS, "verifier") as pool:
+            for pair, verdict in zip(work.pairs, pool.map(check, work.pairs), strict=True):
+                if verdict is None:
+                    continue
+                if isinstance(verdict, StoreError):
+                    failed.append(verdict)
+                record_verdict(run, connection, pair[0], pair[1], verdict)
                 meter.file_done()
-
-
-def _judge(
-    connection: Connection,
-    copy: CopyRow,
-    file: FileRow,
-    identities: Sequence[Identity] | None,
-    run: Run,
-    meter: Meter,
-    *,
-    deep: bool,
-) -> Verdict:
-    info = connection.store.head(copy.key, checksum=True)
-    if info is None:
-        return Verdict("stored", "it is missing from the store")
-    if info.size != copy.size:
-        return Verdict("stored", f"it has {info.size:,} bytes instead of {copy.size:,}")
-    if info.crc64 is not None and copy.crc64 is not None and info.crc64 != copy.crc64:
-        return Verdict("stored", "the store's checksum is not the one recorded when it was sent")
-    if not deep:
-        meter.bytes_moved(copy.size, over_the_wire=False)
-        return Verdict("checksum" if info.crc64 is not None and copy.crc64 is not None else "stored")
-    reception = Reception(
-        connection.store,
-        info,
-        identities=identities if copy.sealed else None,
-        on_bytes=lambda count: meter.bytes_moved(count, current=copy.key),
-        stop=run.stop,
-    )
-    try:
-        received = digest_object(reception)
-    except VerificationError as error:
-        return Verdict("stored", f"{_CONTENT} {error.problem}")
-    if file.sha256 is not None and received.sha256 != file.sha256:
-        return Verdict("stored", f"{_CONTENT} is not the file that was sent")
-    if copy.crc64 is not None and received.crc64 != copy.crc64:
-        return Verdict("stored", f"{_CONTENT} is not the object that was sent")
-    return Verdict("restored")
-
-
-def _record(run: Run, connection: Connection, copy: CopyRow, file: FileRow, verdict: Verdict | EcogsafeError) -> None:
-    if isinstance(verdict, InterruptedRunError):
-        return
-    if isinstance(verdict, EcogsafeError):
-        run.fail(verdict)
-        return
-    now = utc_stamp()
-    only_deep_helps = copy.bad_at is not None and (copy.bad_reason or "").startswith(_CONTENT)
-    still_bad = verdict.bad is None and only_deep_helps and verdict.level != "restored"
-    with run.catalog.write() as tx:
-        if verdict.bad is not None:
-            copies.mark_bad(tx, copy.id, verdict.bad)
-        elif copy.bad_at is not None and not still_bad and verdict.level != "stored":
-            copies.prove_good(tx, copy.id, verdict.level, now)
-        else:
-            copies.raise_level(tx, copy.id, verdict.level, now)
-        audit.append(
-            tx,
-            run_id=run.run_id,
-            who=run.actor.who,
-            host=run.actor.host,
-            version=run.actor.version,
-            act="verify",
-            subject=file.subject,
-            object=copy.key,
-            digest=file.sha256,
-            store=connection.store_id,
-            result="bad" if verdict.bad or still_bad else verdict.level,
-        )
-    reason = verdict.bad or (copy.bad_reason if still_bad else None)
-    if reason is not None:
-        _tell_bad(run, connection, copy, reason)
-        return
-    run.tally.done += 1
-    run.tally.bytes += copy.size
-    run.tell(
-        Item(
-            action="verify",
-            status="done",
-            subject=file.subject,
-            key=copy.key,
-            store=connection.store.name,
-            bytes=copy.size,
-            digest=file.sha256,
-            message={"stored": "there, no checksum to compare", "checksum": "checksum equal"}.get(
-                verdict.level, "opened, digest equal"
-            ),
-            details={"level": verdict.level},
-        )
-    )
-
-
-def _tell_bad(run: Run, connection: Connection, copy: CopyRow, reason: str) -> None:
-    run.tally.failed += 1
-    run.counts["bad"] = run.counts.get("bad", 0) + 1
-    run.tally.note(ExitStatus.VERIFY_FAILED)
-    run.tell(
-        ErrorEvent.of(
-            VerificationError(
-                f"{connection.store.name}/{copy.key}",
-                reason,
-                safe="The other copies of this file are not affected",
-                next="ecogsafe upload again from the source with --new-version, or download from another store",
-            )
-        )
-    )
+    return failed

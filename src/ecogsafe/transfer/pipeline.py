@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def send_all(
     *,
     readers: int = DEFAULT_READERS,
     senders: int = DEFAULT_SENDERS,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Send every shipment and yield the end of each file at each place, in the order of completion.
 
     A place that was detached from its file gets the file again, alone, at the end. After ``context.stop``

@@ -9,8 +9,10 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from ecogsafe.core.durable import fsync_directory, rename_noreplace
 from ecogsafe.core.errors import (
@@ -142,6 +144,8 @@ def folder_for(root: Path, relative: PurePosixPath) -> Path:
     SourceUnreadableError
         Something that is not a folder, or a link, is in the way.
     """
+    if relative.is_absolute() or ".." in relative.parts:
+        raise SourceUnreadableError("DIR", "a name would lie outside it", safe="Nothing was written there")
     folder = root
     for part in relative.parts[:-1]:
         folder = folder / part
@@ -185,11 +189,8 @@ def write_file(
     if room.f_bavail * room.f_frsize < content_size:
         raise _full(relative)
     temporary = folder / f".{relative.name}{_TEMPORARY_SUFFIX}"
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
     try:
-        with os.fdopen(descriptor, "wb") as out:
-            _lock(out.fileno(), relative)
-            out.truncate(0)
+        with _own_file(temporary, relative) as out:
             for piece in reception.pieces():
                 out.write(piece)
             received = reception.received
@@ -206,24 +207,51 @@ def write_file(
             os.fsync(out.fileno())
             rename_noreplace(temporary, folder / relative.name)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _full(relative) from error
-        raise
-    except LockedError:
-        raise
-    except BaseException:
-        temporary.unlink(missing_ok=True)
         raise
     fsync_directory(folder)
     return received
 
 
-def _lock(descriptor: int, relative: PurePosixPath) -> None:
+@contextmanager
+def _own_file(temporary: Path, relative: PurePosixPath) -> Iterator[BinaryIO]:
+    """Give the empty file ``temporary``, held by this run alone; it is gone afterwards unless it was renamed.
+
+    What a killed run left under the name is used again.
+    """
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
+    with os.fdopen(descriptor, "wb") as out:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _received_elsewhere(relative) from None
+        # between open and lock another run may have finished: what is open here then has its final name
+        here = os.fstat(descriptor)
+        if not stat.S_ISREG(here.st_mode) or here.st_nlink != 1 or not _is_still(temporary, here):
+            raise _received_elsewhere(relative)
+        try:
+            out.truncate(0)
+            yield out
+        except BaseException:
+            # still locked, so nobody else can have begun with this name
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _is_still(path: Path, status: os.stat_result) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LockedError(str(relative), "is being received by another run", next="wait for that run to end") from None
+        return os.path.samestat(path.lstat(), status)
+    except FileNotFoundError:
+        return False
+
+
+def _received_elsewhere(relative: PurePosixPath) -> LockedError:
+    return LockedError(
+        str(relative),
+        "is being received by another run, or something else has the name of its unfinished file",
+        next="wait for that run to end, then run the same command again",
+    )
 
 
 def _full(relative: PurePosixPath) -> NoSpaceError:

@@ -161,7 +161,12 @@ class Opening:
         if reason and not shared:
             abandon_sealing(self._context, sealing_id)
         for upload in owned:
-            upload.abandon_if_possible()
+            try:
+                if upload.row.upload_id is None:
+                    _clear_doubtful_begin(self._context, upload)
+                upload.abandon()
+            except EcogsafeError as error:
+                upload.tell_left_open(error)
             upload.release()
 
     def _begin(self, lane: Lane, place: Place) -> None:

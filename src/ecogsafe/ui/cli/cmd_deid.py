@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import click
 
 from ecogsafe.core.errors import UsageError
-from ecogsafe.service.deid_planning import DeidRequest, Identifiers, read_identifiers_file
+from ecogsafe.service.deid_planning import DeidRequest
 from ecogsafe.service.home import PasswordSource
+from ecogsafe.ui.cli.cmd_reidentify import reidentify_command
+from ecogsafe.ui.cli.person_options import given_identifiers, person_options
 from ecogsafe.ui.cli.shell import PASSWORD_FILE, Shell
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group("deid")
@@ -23,38 +22,12 @@ def command() -> None:
     """De-identify an export: look at the plan, apply it, take it back, search for what is left."""
 
 
-def _person_options(function: F) -> F:
-    options = (
-        click.argument("export", type=click.Path(path_type=Path)),
-        click.option("--identifiers", metavar="FILE|-", help="TOML file (mode 0600) or - for standard input."),
-        click.option("--last-name", default="", metavar="L", help="Prefer --identifiers -: arguments can be seen."),
-        click.option("--first-name", default="", metavar="F"),
-        click.option("--mrn", default="", metavar="M"),
-        click.option("--birth-date", default="", metavar="YYYY-MM-DD"),
-        click.option("--also", multiple=True, metavar="TEXT", help="Anything else that identifies the person."),
-        click.option("--subject", "code", metavar="CODE", help="A code used before."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def _identifiers(source: str | None, last: str, first: str, mrn: str, birth: str, also: tuple[str, ...]) -> Identifiers:
-    flags = Identifiers(last_name=last, first_name=first, mrn=mrn, birth_date=birth, also=also)
-    if source is None:
-        if not flags.is_empty:
-            click.echo("note: identifiers on the command line can be seen by others; prefer --identifiers -", err=True)
-        return flags
-    if source == "-" and sys.stdin.isatty():
-        click.echo(
-            'Identifiers as TOML (last_name = "…", first_name, mrn, birth_date, also = […]); end with Ctrl-D:', err=True
-        )
-    given = Identifiers.from_toml(sys.stdin.read()) if source == "-" else read_identifiers_file(Path(source))
-    return given.merge(flags)
+command.add_command(reidentify_command)
 
 
 @command.command("plan")
-@_person_options
+@click.argument("export", type=click.Path(path_type=Path))
+@person_options
 @click.option("--to", "out", type=click.Path(path_type=Path), metavar="OUT", help="Where apply would put the files.")
 @click.option("--show-names", is_flag=True, help="Show source names (on a terminal only).")
 @click.pass_obj
@@ -78,7 +51,7 @@ def plan_command(
     def work(run: Run) -> None:
         if show_names and not sys.stdout.isatty():
             raise UsageError("--show-names", "works on a terminal only", next="leave it out")
-        given = _identifiers(identifiers, last_name, first_name, mrn, birth_date, also)
+        given = given_identifiers(identifiers, last_name, first_name, mrn, birth_date, also)
         request = DeidRequest(export=export, out=out, identifiers=given, code=code)
         made, _ = plan(run, request, _password_if_possible(shell))
         if show_names:
@@ -93,7 +66,8 @@ def _password_if_possible(shell: Shell) -> PasswordSource | None:
 
 
 @command.command("apply")
-@_person_options
+@click.argument("export", type=click.Path(path_type=Path))
+@person_options
 @click.option("--to", "out", type=click.Path(path_type=Path), metavar="OUT", required=True, help="Where the files go.")
 @click.option("--annotations", type=click.Choice(["redact", "wipe", "keep"]), default="redact", show_default=True)
 @click.option("--copy", is_flag=True, help="Leave EXPORT as it is; make clean copies.")
@@ -130,7 +104,7 @@ def apply_command(
     from ecogsafe.service.running import Run
 
     def work(run: Run) -> None:
-        given = _identifiers(identifiers, last_name, first_name, mrn, birth_date, also)
+        given = given_identifiers(identifiers, last_name, first_name, mrn, birth_date, also)
         request = DeidRequest(
             export=export,
             out=out,

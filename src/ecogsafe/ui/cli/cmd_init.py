@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import UsageError
 from ecogsafe.core.events import EventSink, Item, Summary
 from ecogsafe.service.initialise import check_can_initialise, initialise
@@ -39,21 +40,36 @@ def _initialise(shell: Shell, recovery_file: Path | None, emit: EventSink) -> Su
             "is needed where there is no terminal to show the recovery key on",
             next="ecogsafe init --recovery-file FILE, FILE on another disk or a USB stick",
         )
-    made = initialise(home, shell.new_password(), recovery_file=recovery_file, time_zone=_ask_zone(shell))
-    if made.recovery_text is not None:
-        click.echo(
-            "\nThe recovery key, shown this once. Write it down or print it; keep it away from this computer:\n",
-            err=True,
-        )
-        click.echo(made.recovery_text, err=True)
-        click.confirm("Is it written down?", abort=True, err=True)
-    else:
+    began = monotonic()
+    password = shell.new_password()
+    zone = _ask_zone(shell)
+    made = initialise(home, password, recovery_file=recovery_file, time_zone=zone, hand_over=_show_recovery_key)
+    if recovery_file is not None:
         emit(Item(action="init", status="done", message="recovery key written; keep that file away from this computer"))
     emit(
         Item(action="init", status="done", path=made.sheet.name, message="recovery sheet in the home folder: print it")
     )
     emit(Item(action="init", status="note", message="Next: look through config.toml, then ecogsafe deid plan EXPORT"))
-    return Summary(command="init", exit_status=0, files={}, bytes=0, seconds=0.0, message="the home is ready")
+    return Summary(
+        command="init",
+        exit_status=0,
+        files={},
+        bytes=0,
+        seconds=round(monotonic() - began, 1),
+        message="the home is ready",
+    )
+
+
+def _show_recovery_key(text: str) -> None:
+    """Show the recovery identity until the person says that they have it; Ctrl-C ends ``init`` with nothing made."""
+    while True:
+        click.echo("\nThe recovery key, shown this once. Write it down or print it.", err=True)
+        click.echo(
+            "Keep it away from this computer: with it everything can be opened, without the password.\n", err=True
+        )
+        click.echo(text, err=True)
+        if click.confirm("Is it written down?", err=True):
+            return
 
 
 def _ask_zone(shell: Shell) -> str | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ecogsafe.service.upload import UploadRequest, upload
+from ecogsafe.service.upload import upload
+from ecogsafe.service.upload_request import UploadRequest
 from ecogsafe.ui.cli.shell import Shell
 from ecogsafe.ui.cli.store_option import store_url
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "init": "cmd_init",
     "demo": "cmd_demo",
     "deid": "cmd_deid",
+    "subjects": "cmd_subjects",
     "share": "cmd_share",
     "upload": "cmd_upload",
     "download": "cmd_download",
@@ -27,7 +28,8 @@ COMMANDS = {
 SUMMARIES = {
     "init": "Make the home: lab key, recovery key and sheet, catalogue, settings.",
     "demo": "A synthetic export, then the whole job on folders, printing each step.",
-    "deid": "De-identify an export: plan, apply, undo, scan.",
+    "deid": "De-identify an export: plan, apply, undo, scan, reidentify.",
+    "subjects": "Who has which code: list, show, add, import, export, withdraw.",
     "share": "Give a group access to a folder, instead of chmod -R 777; undoable.",
     "upload": "Send one kind of data to one store, encrypted or cleared.",
     "download": "Bring data back from a store, opened and proven.",
@@ -94,10 +96,11 @@ def cli(ctx: click.Context, home: Path | None, as_json: bool, quiet: bool, verbo
 
 def _hide_arguments(arguments: list[str]) -> None:
     """Take the arguments out of the process list: the path of an export, and identifiers, are private."""
-    if "deid" in arguments:
+    command = next((name for name in ("deid", "subjects") if name in arguments), None)
+    if command is not None:
         import setproctitle
 
-        setproctitle.setproctitle("ecogsafe deid")
+        setproctitle.setproctitle(f"ecogsafe {command}")
 
 
 _GLOBAL_FLAGS = frozenset({"--json", "-q", "--quiet", "-v", "--verbose", "--yes"})

@@ -14,7 +14,7 @@ from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import ExitStatus
 from ecogsafe.core.events import ErrorEvent, Event, Finding, Item, Progress, Summary, Tally
 from ecogsafe.ui.cli.json_lines import write_line
-from ecogsafe.ui.cli.words import count_bytes, count_time, line_of
+from ecogsafe.ui.cli.words import count_bytes, count_time, is_detail, line_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -132,9 +132,10 @@ class JsonRenderer(_Base):
 class LineRenderer(_Base):
     """Plain lines: results on standard output, failures on standard error; good for logs and cron."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, verbose: bool = False) -> None:
         super().__init__()
         self._quiet = quiet
+        self._verbose = verbose
         self._told = monotonic()
 
     def __enter__(self) -> LineRenderer:
@@ -150,6 +151,8 @@ class LineRenderer(_Base):
         )
         failed = isinstance(event, Summary) and event.exit_status != ExitStatus.DONE
         if self._quiet and not (wrong or failed):
+            return
+        if is_detail(event) and not self._verbose:
             return
         line = line_of(event)
         if line:
@@ -194,12 +197,12 @@ class TerminalRenderer(_Base):
 
     def _is_routine(self, event: Event) -> bool:
         """Return whether the live line says enough of ``event``."""
-        return (
+        shown_by_the_line = (
             isinstance(event, Item)
             and event.status in ("done", "present")
-            and event.action in ("upload", "download", "verify", "apply", "undo")
-            and not self._verbose
+            and event.action in ("upload", "download", "verify", "apply", "undo", "reidentify")
         )
+        return not self._verbose and (shown_by_the_line or is_detail(event))
 
     def _print(self, line: str) -> None:
         if self._bar is not None:

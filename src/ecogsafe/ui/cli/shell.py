@@ -42,7 +42,7 @@ class Shell:
             return JsonRenderer()
         if sys.stderr.isatty() and not quiet:
             return TerminalRenderer(verbose=verbose)
-        return LineRenderer(quiet=quiet)
+        return LineRenderer(quiet=quiet, verbose=verbose)
 
     @property
     def home(self) -> Home:
@@ -118,7 +118,7 @@ class Shell:
                 summary = work(self.renderer.emit)
             except EcogsafeError as error:
                 summary = self._failed(command, ErrorEvent.of(error))
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, click.Abort):
                 summary = self._failed(command, ErrorEvent.of(_interrupted(command)))
             except Exception as error:  # noqa: BLE001  the border: nothing may reach the user as a traceback
                 summary = self._failed(command, bug_event(error))

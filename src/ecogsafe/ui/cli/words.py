@@ -14,6 +14,19 @@ _MARKS = {
     "planned": "plan",
     "note": "note",
 }
+#: actions whose message is the whole line
+_TOLD = ("plan", "segment", "identifier")
+
+
+def is_detail(event: Event) -> bool:
+    """Return whether a line that sums up says enough of ``event`` for somebody who did not ask for everything."""
+    if not isinstance(event, Item):
+        return False
+    return (
+        event.action == "identifier"
+        or (event.action == "segment" and event.status == "present")
+        or (event.status == "left_behind" and event.details.get("by_rule") is True)
+    )
 
 
 def count_bytes(count: float) -> str:
@@ -57,6 +70,9 @@ def _item(item: Item) -> str:
     what = item.path or item.key or item.subject or ""
     size = f"  {count_bytes(item.bytes)}" if item.bytes is not None else ""
     message = f"  {item.message}" if item.message else ""
+    if item.action in _TOLD and item.status in ("note", "planned", "present"):
+        # these lines are read one below the other, as a table
+        return f"{item.message}{f', {count_bytes(item.bytes)}' if item.bytes is not None else ''}"
     if item.status == "note":
         return f"{what}{size}{message}".strip() if what else item.message
     return f"{_MARKS.get(item.status, item.status)}  {item.action:8} {what}{size}{message}".rstrip()

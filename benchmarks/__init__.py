@@ -1,0 +1,1 @@
+"""Speed and memory as figures: each benchmark prints a ratio against a peer measured in the same run."""

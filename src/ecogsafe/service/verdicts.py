@@ -1,0 +1,101 @@
+"""What a check found out about a copy: into the catalogue, the audit and the ears of the user."""
+
+from __future__ import annotations
+
+from ecogsafe.catalog import audit, copies
+from ecogsafe.catalog.copies import CopyRow
+from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.files import FileRow
+from ecogsafe.core.clock import utc_stamp
+from ecogsafe.core.errors import EcogsafeError, ExitStatus, InterruptedRunError, VerificationError
+from ecogsafe.core.events import ErrorEvent, Item
+from ecogsafe.service.connections import Connection
+from ecogsafe.service.copy_check import Verdict
+from ecogsafe.service.evidence import CONTENT, is_proven_good
+from ecogsafe.service.running import Run
+
+_WORDS = {"stored": "there, no checksum to compare", "checksum": "checksum equal", "restored": "opened, digest equal"}
+
+
+def record_verdict(
+    run: Run, connection: Connection, copy: CopyRow, file: FileRow, verdict: Verdict | EcogsafeError
+) -> None:
+    """Note and tell ``verdict``; an error is a copy that could not be judged."""
+    if isinstance(verdict, InterruptedRunError):
+        return
+    if isinstance(verdict, EcogsafeError):
+        run.fail(verdict)
+        return
+    still_bad = verdict.bad is None and not is_proven_good(copy, verdict.level)
+    with run.catalog.write() as tx:
+        _note(tx, copy, verdict, still_bad=still_bad)
+        audit.append(
+            tx,
+            run_id=run.run_id,
+            who=run.actor.who,
+            host=run.actor.host,
+            version=run.actor.version,
+            act="verify",
+            subject=file.subject,
+            object=copy.key,
+            digest=file.sha256,
+            store=connection.store_id,
+            result="bad" if verdict.bad or still_bad else verdict.level,
+        )
+    reason = verdict.bad or (copy.bad_reason if still_bad else None)
+    if reason is not None:
+        _tell_bad(run, connection, copy, reason)
+        return
+    run.tally.done += 1
+    run.tally.bytes += copy.size
+    if verdict.level == "stored":
+        run.counts["without_checksum"] = run.counts.get("without_checksum", 0) + 1
+    run.tell(
+        Item(
+            action="verify",
+            status="done",
+            subject=file.subject,
+            key=copy.key,
+            store=connection.store.name,
+            bytes=copy.size,
+            digest=file.sha256,
+            message=_WORDS[verdict.level],
+            details={"level": verdict.level},
+        )
+    )
+
+
+def _note(tx: Transaction, copy: CopyRow, verdict: Verdict, *, still_bad: bool) -> None:
+    now = utc_stamp()
+    if verdict.bad is not None:
+        copies.mark_bad(tx, copy.id, verdict.bad, graver=verdict.bad.startswith(CONTENT))
+        return
+    if copy.bad_at is not None and not still_bad:
+        copies.prove_good(tx, copy.id, verdict.level, now)
+    info = verdict.info
+    copies.raise_level(
+        tx,
+        copy.id,
+        verdict.level,
+        now,
+        etag=info.etag if info else None,
+        version_id=info.version_id if info else None,
+        storage_class=info.storage_class if info else None,
+        store_date=info.store_date.isoformat() if info and info.store_date else None,
+    )
+
+
+def _tell_bad(run: Run, connection: Connection, copy: CopyRow, reason: str) -> None:
+    run.tally.failed += 1
+    run.counts["bad"] = run.counts.get("bad", 0) + 1
+    run.tally.note(ExitStatus.VERIFY_FAILED)
+    run.tell(
+        ErrorEvent.of(
+            VerificationError(
+                f"{connection.store.name}/{copy.key}",
+                reason,
+                safe="The other copies of this file are not affected",
+                next="ecogsafe upload again from the source with --new-version, or download from another store",
+            )
+        )
+    )

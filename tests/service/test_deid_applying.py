@@ -1,0 +1,297 @@
+"""`deid apply` as a whole: what it leaves in the catalogue, in the home and below OUT, and what a second one does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ecogsafe.catalog import audit
+from ecogsafe.deid import mover
+from ecogsafe.deid.planned import Part
+from ecogsafe.synthetic.export import ExportScale, write_export
+from tests.cli.conftest import SEED
+from tests.cli.lab import Lab
+from tests.cli.trees import tree_state
+from tests.service.looking import (
+    OLD_S,
+    cleared,
+    journals,
+    keys_of,
+    linking_key,
+    only_patient,
+    outbox,
+    paths_of,
+    reading,
+    residue,
+    revision,
+    segments,
+    somebody,
+    write_edf,
+)
+
+ALL_PARTS = tuple(sorted(p.value for p in Part))
+
+
+def _apply(lab: Lab, *more: str | Path, status: int = 0, export: Path | None = None):  # type: ignore[no-untyped-def]
+    return lab.here("--json", "deid", "apply", export or lab.export, "--to", lab.out, *more, status=status)
+
+
+def test_apply_leaves_its_state_in_the_catalogue(handed_over: Lab) -> None:
+    lab = handed_over
+    done = lab.apply("a")
+    code = lab.codes["a"]
+    assert lab.ledger is not None
+    truth = lab.ledger.segments_of("a")
+    rows = segments(lab, code)
+    assert [row.number for row in rows] == [1, 2, 3] and revision(lab, code) == 1
+    for row, real in zip(rows, truth, strict=True):
+        assert row.kinds == ALL_PARTS and row.duration_s == pytest.approx(real.duration_s)
+        assert datetime.fromisoformat(row.start_local or "") == real.start_local
+        assert abs(datetime.fromisoformat(row.start_utc or "") - real.start_utc) < timedelta(seconds=1)
+    (journal,) = journals(lab, code)
+    sealed = (lab.home / "journals" / f"{journal.id}.age").read_bytes()
+    assert (journal.kind, journal.state) == ("apply", "closed")
+    assert journal.sha256 == hashlib.sha256(sealed).hexdigest()
+    clear = cleared(lab, code)
+    assert {f"{tree}/{path}" for tree, path in clear} == outbox(lab) and len(clear) == 50
+    assert {row.revision for row in clear.values()} == {1}
+    assert done.summary["counts"]["cleared"] == 50 and done.summary["files"]["done"] == 50
+    assert not list(lab.out.glob(".ecogsafe-*"))
+    with reading(lab) as tx:
+        (act,) = [row for row in audit.recent(tx) if row.act == "deid apply"]
+        assert audit.check(tx) == []
+    assert (act.subject, act.object, act.result) == (code, journal.id, "50 of 50 files")
+
+
+def test_one_patient_after_the_other(handed_over: Lab) -> None:
+    lab = handed_over
+    lab.apply("a")
+    first, key = outbox(lab), linking_key(lab)
+    assert residue(lab) == []
+    lab.apply("b")
+    assert lab.codes["a"] != lab.codes["b"] and residue(lab) == []
+    assert {p for p in outbox(lab) if lab.codes["b"] not in p} == first
+    assert linking_key(lab).person(lab.codes["a"]) == key.person(lab.codes["a"])
+    assert [row.number for row in segments(lab, lab.codes["b"])] == [1, 2, 3]
+
+
+def test_the_same_command_again_has_nothing_to_do(handed_over: Lab) -> None:
+    lab = handed_over
+    lab.apply("a")
+    before = tree_state(lab.out), tree_state(lab.home / "journals"), (lab.home / "linking-key.age").read_bytes()
+    again = _apply(lab, "--identifiers", lab.identifiers("a"))
+    assert "nothing new in EXPORT" in again.summary["message"]
+    assert again.summary["files"]["done"] == 0
+    after = tree_state(lab.out), tree_state(lab.home / "journals"), (lab.home / "linking-key.age").read_bytes()
+    assert after == before
+
+
+def test_an_emptied_export_is_known_by_its_journals_too(handed_over: Lab) -> None:
+    lab = handed_over
+    only_patient(lab, "b")
+    _apply(lab)
+    again = _apply(lab)
+    assert "nothing new in EXPORT" in again.summary["message"]
+    other = lab.folder / "another folder"
+    (other / "empty").mkdir(parents=True)
+    refused = _apply(lab, export=other, status=2)
+    assert "holds no recordings" in refused.error["message"]
+    assert "holds no recordings" in _apply(lab, "--mrn", "80055310", export=other, status=2).error["message"]
+
+
+def test_a_copy_leaves_the_export_and_is_recognised(handed_over: Lab) -> None:
+    lab = handed_over
+    before = tree_state(lab.export)
+    lab.apply("a", "--copy")
+    assert tree_state(lab.export) == before and residue(lab) == []
+    again = _apply(lab, "--copy", "--identifiers", lab.identifiers("a"))
+    there = again.of("item", action="plan", status="left_behind", message="already there")
+    assert len(there) == 50 and again.summary["files"]["done"] == 0
+    assert len(journals(lab, lab.codes["a"])) == 1
+
+
+def test_a_second_export_of_the_same_is_already_there(handed_over: Lab) -> None:
+    lab = handed_over
+    lab.apply("a")
+    second = lab.folder / "second"
+    write_export(second, form="mixed", scale=ExportScale.tiny(), seed=SEED)
+    before = tree_state(second), outbox(lab)
+    done = _apply(lab, "--identifiers", lab.identifiers("a"), export=second)
+    assert len(done.of("item", status="left_behind", message="already there")) == 50
+    assert (tree_state(second), outbox(lab)) == before
+
+
+def test_what_arrives_later_joins_its_segment(handed_over: Lab) -> None:
+    lab = handed_over
+    aside = lab.folder / "aside"
+    aside.mkdir()
+    recording, _ = paths_of(lab, "a", 2)
+    _, study = paths_of(lab, "a", 3)
+    for path in (recording, study):
+        shutil.move(path, aside / path.name)
+    lab.apply("a")
+    code = lab.codes["a"]
+    assert segments(lab, code)[1].kinds == ("snc-text", "study", "vtc-text")
+    assert [row.number for row in segments(lab, code)] == [1, 2, 3]
+    before = outbox(lab)
+    later = lab.folder / "later"
+    later.mkdir()
+    for path in aside.iterdir():
+        shutil.move(path, later / path.name)
+    done = _apply(lab, "--identifiers", lab.identifiers("a"), export=later)
+    added = outbox(lab) - before
+    assert f"edf/{code}_edf/{code}_2.edf" in added and f"video/{code}/{code}_3/{code}_3_0001.avi" in added
+    assert [row.kinds for row in segments(lab, code)] == [ALL_PARTS] * 3
+    assert {e["segment"] for e in done.of("item", action="segment", status="planned")} == {2, 3}
+    assert residue(lab) == []
+
+
+def test_a_clip_that_was_still_written_joins_its_study(handed_over: Lab) -> None:
+    lab = handed_over
+    _, study = paths_of(lab, "b", 2)
+    clip = next(study.glob("*_0001.avi"))
+    old = clip.stat()
+    os.utime(clip)
+    done = lab.apply("b", status=22)
+    code = lab.codes["b"]
+    assert clip.exists() and done.summary["files"]["left_behind"] >= 1
+    place = f"video/{code}/{code}_2/{code}_2_0001.avi"
+    assert place not in outbox(lab)
+    os.utime(clip, ns=(old.st_atime_ns, old.st_mtime_ns))
+    again = _apply(lab, "--identifiers", lab.identifiers("b"))
+    assert place in outbox(lab) and not clip.exists()
+    assert again.summary["files"]["done"] == 1 and len(segments(lab, code)) == 3
+    assert {f"{t}/{p}" for t, p in cleared(lab, code)} == outbox(lab)
+
+
+def test_another_recording_in_a_folder_of_the_same_name_is_another_segment(lab: Lab) -> None:
+    write_export(lab.folder / "in", form="half-processed", scale=ExportScale.tiny(), seed=SEED)
+    lab.export.mkdir(parents=True)
+    first = next(p for p in (lab.folder / "in").rglob("Post_3") if p.is_dir())
+    second = next(p for p in (lab.folder / "in").rglob("Post_1") if p.is_dir())
+    shutil.move(first, lab.export / "Post_1")
+    _apply(lab)
+    shutil.rmtree(lab.export / "Post_1")
+    shutil.move(second, lab.export / "Post_1")
+    done = _apply(lab)
+    (code,) = {e["subject"] for e in done.of("item", action="segment")}
+    assert [row.number for row in segments(lab, code)] == [1, 2]
+    assert sum(1 for p in outbox(lab) if f"/{code}_2/" in p) == sum(1 for p in outbox(lab) if f"/{code}_1/" in p) - 5
+
+
+def test_keys_and_journal_have_their_copies_before_anything_moves(
+    handed_over: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = handed_over
+    nas = lab.folder / "nas"
+    nas.mkdir()
+    lab.configure(f'[key_backup]\nurls = ["{nas.as_uri()}"]')
+    seen: list[bool] = []
+    patch_source = mover.patch_source
+
+    def watched(*arguments: object, **more: object) -> None:
+        if not seen:
+            keys = {p.read_bytes() for p in (nas / "_ecogsafe" / "keys").rglob("*") if p.is_file()}
+            journal, linking = next((lab.home / "journals").glob("*.age")), lab.home / "linking-key.age"
+            code = journal.name.split("-")[0]
+            person = keys_of(lab).file.read().person(code)
+            seen.append({journal.read_bytes(), linking.read_bytes()} <= keys)
+            seen.append(person is not None and person.identifiers.mrn == "70042917")
+            seen.append([row.state for row in journals(lab, code)] == ["open"])
+            seen.append((lab.out / f".ecogsafe-open-{code}").exists())
+            seen.append(tree_state(lab.export) == before)
+        patch_source(*arguments, **more)  # type: ignore[arg-type]
+
+    before = tree_state(lab.export)
+    monkeypatch.setattr(mover, "patch_source", watched)
+    done = lab.apply("a")
+    assert seen == [True] * 5
+    assert not done.of("item", action="key-backup")
+
+
+def test_without_a_second_copy_of_the_key_it_is_told(handed_over: Lab) -> None:
+    told = handed_over.apply("a").of("item", action="key-backup")
+    assert told and all("no second copy" in e["message"] for e in told)
+
+
+def test_a_key_copy_that_fails_is_told_and_counted(handed_over: Lab) -> None:
+    handed_over.configure(f'[key_backup]\nurls = ["{(handed_over.folder / "unmounted").as_uri()}"]')
+    done = handed_over.apply("a", status=3)
+    assert done.of("item", action="key-backup", status="failed") and done.summary["files"]["done"] == 50
+
+
+def test_a_conflict_writes_nothing_at_all(handed_over: Lab) -> None:
+    lab = handed_over
+    recording, _ = paths_of(lab, "a", 1)
+    os.link(recording, lab.folder / "another name.edf")
+    before = tree_state(lab.export)
+    done = _apply(lab, "--identifiers", lab.identifiers("a"), status=4)
+    assert done.of("item", status="conflict")
+    assert "hard link" in done.of("item", status="conflict")[0]["message"]
+    assert tree_state(lab.export) == before and not lab.out.exists()
+    assert not (lab.home / "linking-key.age").exists() and not list((lab.home / "journals").iterdir())
+    with reading(lab) as tx:
+        assert audit.recent(tx) == []
+    plan = lab.here("--json", "deid", "plan", lab.export, "--identifiers", lab.identifiers("a"), status=4)
+    assert plan.of("item", status="conflict")
+    lab.apply("a", "--copy")
+
+
+def test_a_file_that_changes_between_plan_and_apply_is_left(handed_over: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ecogsafe.service import deid_applying
+
+    lab = handed_over
+    recording, _ = paths_of(lab, "a", 2)
+    tell = deid_applying.tell_plan
+
+    def late(*arguments: object) -> None:
+        tell(*arguments)  # type: ignore[arg-type]
+        with recording.open("ab") as file:
+            file.write(b"\0" * 16)
+        os.utime(recording, (OLD_S, OLD_S))
+
+    monkeypatch.setattr(deid_applying, "tell_plan", late)
+    done = lab.apply("a", status=22)
+    assert recording.exists() and done.summary["files"]["done"] == 49
+    left = done.of("item", action="apply", status="left_behind")
+    assert [e["message"] for e in left] == ["changed since the plan"]
+
+
+def test_the_export_may_be_named_in_another_way_the_second_time(handed_over: Lab) -> None:
+    lab = handed_over
+    lab.apply("a")
+    link = lab.folder / "link"
+    link.symlink_to(lab.export)
+    assert "nothing new" in _apply(lab, "--identifiers", lab.identifiers("a"), export=link).summary["message"]
+
+
+def test_settle_is_about_files_and_not_about_the_export(lab: Lab) -> None:
+    for order in (1, 2):
+        path = write_edf(lab.export, somebody(), order)
+        os.utime(path, (time.time() - 5,) * 2)
+    done = _apply(lab, status=22)
+    assert done.summary["files"] | {"failed": 0} == {"done": 0, "present": 0, "skipped": 0, "failed": 0, "left_behind": 2}
+    assert not lab.out.exists() or not outbox(lab)
+    assert _apply(lab, "--settle", "3").summary["files"]["done"] == 2
+
+
+def test_nothing_private_in_json_or_in_the_catalogue(handed_over: Lab) -> None:
+    lab = handed_over
+    assert lab.ledger is not None
+    lab.here("--json", "deid", "plan", lab.export, "--identifiers", lab.identifiers("a"))
+    lab.here("deid", "plan", lab.export, "-v", "--identifiers", lab.identifiers("a"))
+    lab.apply("a")
+    _apply(lab, "--identifiers", lab.identifiers("a"))
+    lab.here("-v", "deid", "undo", lab.codes["a"])
+    terms = [t for p in lab.ledger.patients for t in p.terms()]
+    assert lab.residue_in_words(terms) == []
+    catalog = b"".join(p.read_bytes() for p in lab.home.glob("catalog.sqlite*")).lower()
+    assert [t for t in terms if len(t) > 5 and t.lower().encode() in catalog] == []
+    assert json.dumps("Québrane")[1:-1].encode().lower() not in catalog

@@ -1,0 +1,304 @@
+"""Real runs of ``ecogsafe upload``, killed with SIGKILL at random moments, and run again until they are through.
+
+``ECOGSAFE_SOAK_KILLS`` says how often, ``ECOGSAFE_SEED`` with which random numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ecogsafe.catalog import audit
+from ecogsafe.core.private import Secret
+from ecogsafe.crypt.age_file import open_stream
+from ecogsafe.crypt.keys import parse_identities
+from ecogsafe.crypt.lab_key import open_lab_key
+from ecogsafe.service.home import Home
+from ecogsafe.service.initialise import initialise
+from ecogsafe.stores.directory import DirectoryStore
+from ecogsafe.stores.protocol import Store
+from ecogsafe.stores.s3_connect import connect
+from tests.servers.proxy import Proxy, Trouble
+from tests.servers.seaweed import SeaweedServer
+
+KILLS = int(os.environ.get("ECOGSAFE_SOAK_KILLS", "10"))
+PASSWORD = Secret(b"correct horse battery")
+CODE = "abcd1234"
+LARGE = 40 * 2**20
+#: a part takes so long at least, so that kills meet transfers and not start-up, seconds
+PART_S = 0.2
+
+_RUN = "from ecogsafe.ui.cli.main import main; main()"
+#: the same with a slow disk, which notes each part it is given
+_RUN_ON_SLOW_DISK = f"""
+import hashlib, json, os, time
+from ecogsafe.stores.directory import DirectoryStore
+put_part = DirectoryStore.put_part
+def noted(self, key, upload_id, number, body, **more):
+    line = json.dumps([upload_id, number, hashlib.sha256(body).hexdigest()]) + "\\n"
+    out = os.open(os.environ["PARTS_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(out, line.encode())
+    os.close(out)
+    time.sleep({PART_S})
+    return put_part(self, key, upload_id, number, body, **more)
+DirectoryStore.put_part = noted
+{_RUN}
+"""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One part on its way: which upload, which number, which bytes."""
+
+    upload_id: str
+    number: int
+    sha256: str
+
+
+class Site:
+    """A lab with two destinations' worth of commands; `parts` tells what was sent so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.out = folder / "out"
+        self.home = Home(folder / "home")
+        self.environment = dict(os.environ)
+        self.script = _RUN
+        self.url = ""
+        initialise(self.home, PASSWORD, recovery_file=folder / "recovery.txt", time_zone=None, work_factor=10)
+        self.sources: dict[str, Path] = {}
+
+    def write(self, name: str, size: int, numbers: random.Random) -> None:
+        path = self.out / "video" / CODE / f"{CODE}_1" / f"{CODE}_1_{name}.avi"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(numbers.randbytes(size))
+        self.sources[f"{CODE}/{CODE}_1/{path.name}.age"] = path
+
+    def parts(self) -> list[Sent]:
+        raise AssertionError
+
+    def store(self) -> Store:
+        raise AssertionError
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", self.script, "--home", str(self.home.root), "--json"]
+        command += ["upload", "-d", str(self.out), "--to", self.url, "-t", "v"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment)
+
+    def rows(self, query: str) -> list[tuple[str, ...]]:
+        with closing(sqlite3.connect(self.home.catalog_path, timeout=10)) as connection:
+            return connection.execute(query).fetchall()
+
+
+class FolderSite(Site):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._nas = folder / "nas"
+        self._nas.mkdir()
+        self._log = folder / "parts.log"
+        self.environment["PARTS_LOG"] = str(self._log)
+        self.script = _RUN_ON_SLOW_DISK
+        self.url = self._nas.as_uri()
+
+    def parts(self) -> list[Sent]:
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        return [Sent(*json.loads(line)) for line in lines]
+
+    def store(self) -> Store:
+        return DirectoryStore(self._nas)
+
+
+class S3Site(Site):
+    def __init__(self, folder: Path, server: SeaweedServer, proxy: Proxy) -> None:
+        super().__init__(folder)
+        self._proxy = proxy
+        self._server = server
+        self._bucket = server.new_bucket()
+        self.environment |= server.env() | {"AWS_ENDPOINT_URL_S3": proxy.url}
+        self.url = f"s3://{self._bucket}/lab"
+        proxy.make(Trouble("delay", lambda method, target: "partNumber=" in target, times=10**9, seconds=PART_S))
+
+    def parts(self) -> list[Sent]:
+        return [
+            Sent(seen.query["uploadId"], seen.part_number, seen.sha256)
+            for seen in list(self._proxy.seen)
+            if seen.part_number is not None
+        ]
+
+    def store(self) -> Store:
+        server = self._server
+        return connect(
+            self._bucket,
+            "lab",
+            endpoint_url=server.endpoint_url,
+            access_key=server.access_key,
+            secret_key=Secret(server.secret_key.encode()),
+            region=server.region,
+        )
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.server)])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    if request.param == "folder":
+        yield FolderSite(tmp_path)
+        return
+    server: SeaweedServer = request.getfixturevalue("s3_server")
+    with Proxy(server.endpoint_url) as proxy:
+        yield S3Site(tmp_path, server, proxy)
+
+
+def _kill_somewhere(child: subprocess.Popen[bytes], numbers: random.Random) -> bool:
+    """Kill the child some time after it began to tell; return whether it was still running."""
+    assert child.stdout is not None
+    if numbers.random() < 0.9:
+        child.stdout.readline()
+    time.sleep(numbers.uniform(0, 3 * PART_S))
+    child.kill()
+    child.communicate()
+    return child.returncode == -signal.SIGKILL
+
+
+def _acknowledged(site: Site) -> set[tuple[str, int]]:
+    """Return upload id and number of every part that the catalogue knows to be there."""
+    found = site.rows("SELECT u.upload_id, a.number FROM acks a JOIN uploads u ON u.token = a.token")
+    return {(upload_id, int(number)) for upload_id, number in found}
+
+
+def test_killed_runs_are_finished_without_a_trace(site: Site) -> None:
+    seed = int(os.environ.get("ECOGSAFE_SEED") or secrets.randbits(32))
+    print(f"ECOGSAFE_SEED={seed} ECOGSAFE_SOAK_KILLS={KILLS}")
+    numbers = random.Random(seed)
+    for name, size in [("0001", LARGE), ("0002", LARGE - 1), ("0003", 0), ("0004", 1), ("0005", 300_000)]:
+        site.write(name, size, numbers)
+    kills = resumed = changed = 0
+    done_before: list[tuple[set[tuple[str, int]], int]] = []
+    while kills < KILLS:
+        if not set(_unfinished(site)) and kills:
+            # keep something large under way for every kill
+            site.write(f"1{kills:03}", LARGE + kills, numbers)
+        kills += _kill_somewhere(site.start(), numbers)
+        acknowledged = _acknowledged(site)
+        resumed += bool(acknowledged)
+        done_before.append((acknowledged, len(site.parts())))
+        if acknowledged and numbers.random() < 0.3:
+            changed += _change(site, numbers)
+    status, seen = _finish(site)
+    assert status == 0, seen
+    sealing_of = dict(site.rows("SELECT upload_id, sealing_id FROM uploads WHERE upload_id IS NOT NULL"))
+    sent = site.parts()
+    print(f"{kills} kills, {resumed} of them left parts, {changed} changed sources, {len(sent)} parts sent")
+    _check_nothing_twice(sent, done_before, sealing_of)
+    _check_store(site)
+    _check_catalogue(site)
+
+
+def _unfinished(site: Site) -> list[str]:
+    stored = {key for (key,) in site.rows("SELECT key FROM copies")}
+    return [key for key, path in site.sources.items() if key not in stored and path.stat().st_size == LARGE]
+
+
+def _change(site: Site, numbers: random.Random) -> bool:
+    """Change a byte of a large file that is under way: its upload must not go on under its key."""
+    under_way = {key for (key,) in site.rows("SELECT DISTINCT key FROM uploads WHERE state = 'open'")}
+    there = {info.key for info in site.store().list()}
+    keys = sorted(under_way - there)
+    if not keys:
+        return False
+    path = site.sources[numbers.choice(keys)]
+    with path.open("r+b") as file:
+        file.seek(numbers.randrange(path.stat().st_size))
+        byte = file.read(1)[0] ^ 1
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte]))
+    return True
+
+
+def _finish(site: Site) -> tuple[int, str]:
+    child = site.start()
+    out, err = child.communicate(timeout=60)
+    return child.returncode, (out + err).decode()[-3000:]
+
+
+def _check_nothing_twice(
+    sent: list[Sent], done_before: list[tuple[set[tuple[str, int]], int]], sealing_of: dict[str, str]
+) -> None:
+    for acknowledged, count in done_before:
+        again = {(part.upload_id, part.number) for part in sent[count:]} & acknowledged
+        assert not again, "acknowledged parts were sent again"
+    bodies: dict[tuple[str, int], str] = {}
+    for part in sent:
+        # an upload that was begun and killed before its id was noted never got a part
+        body = bodies.setdefault((sealing_of[part.upload_id], part.number), part.sha256)
+        assert body == part.sha256, "one key and nonce, two plaintexts"
+
+
+def _check_store(site: Site) -> None:
+    store = site.store()
+    objects = {info.key for info in store.list()}
+    assert objects == set(site.sources)
+    assert list(store.list_uploads()) == []
+    identity = open_lab_key(site.home.lab_key.read_bytes(), PASSWORD).to_text()
+    identity_file = site.folder / "identity.txt"
+    identity_file.write_text(identity + "\n")
+    sealed = site.folder / "sealed.age"
+    for number, (key, path) in enumerate(site.sources.items()):
+        with sealed.open("wb") as out:
+            out.writelines(store.read(key))
+        if shutil.which("age") and number < 3:
+            opened = subprocess.run(["age", "-d", "-i", identity_file, sealed], check=True, capture_output=True)
+            assert opened.stdout == path.read_bytes()
+        else:
+            with sealed.open("rb") as file:
+                assert b"".join(open_stream(file, parse_identities(identity))) == path.read_bytes()
+    store.close()
+
+
+def _check_catalogue(site: Site) -> None:
+    assert site.rows("PRAGMA integrity_check") == [("ok",)]
+    assert site.rows("PRAGMA foreign_key_check") == []
+    copies = site.rows("SELECT key, level, bad_at FROM copies ORDER BY key")
+    assert copies == [(key, "checksum", None) for key in sorted(site.sources)]
+    for table, what in [("leases", "name"), ("parts", "number"), ("acks", "number")]:
+        assert site.rows(f"SELECT {what} FROM {table}") == []
+    assert site.rows("SELECT id FROM sealings WHERE wrapped_key IS NOT NULL OR state = 'open'") == []
+    assert site.rows("SELECT token FROM uploads WHERE state = 'open'") == []
+    done = site.rows("SELECT DISTINCT key FROM intents WHERE state = 'done'")
+    assert {key for (key,) in done} == set(site.sources)
+    with site.home.open_catalog() as catalog, catalog.read() as tx:
+        assert audit.check(tx) == []
+
+
+def test_ctrl_c_finishes_the_parts_in_flight(tmp_path: Path) -> None:
+    site = FolderSite(tmp_path)
+    site.write("0001", 3 * LARGE, random.Random(1))
+    child = site.start()
+    while len(site.parts()) < 3:
+        time.sleep(0.01)
+        assert child.poll() is None
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=30)
+    assert child.returncode == 130
+    before = site.parts()
+    acknowledged = _acknowledged(site)
+    assert {(part.upload_id, part.number) for part in before} == acknowledged
+    assert len(before) < 16
+    assert site.rows("SELECT name FROM leases") == []
+    assert _finish(site)[0] == 0
+    after = site.parts()
+    assert len(after) == len({part.number for part in after}) == 16
+    _check_store(site)
+    _check_catalogue(site)

@@ -1,0 +1,117 @@
+"""Durable notes in batches."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ecogsafe.catalog import meta
+from ecogsafe.catalog.database import Catalog, Transaction
+from ecogsafe.transfer.ledger import Ledger
+
+from .bench import Bench
+
+
+@pytest.fixture
+def ledger(bench: Bench) -> Ledger:
+    return Ledger(bench.catalog)
+
+
+def _hold_up(ledger: Ledger, opened: threading.Event) -> Future[None]:
+    """Keep the writer in a commit until ``opened``."""
+    begun = threading.Event()
+
+    def write(tx: Transaction) -> None:
+        begun.set()
+        assert opened.wait(10)
+
+    future = ledger.submit(write)
+    assert begun.wait(10)
+    return future
+
+
+def test_writes_that_wait_share_a_commit(bench: Bench, ledger: Ledger) -> None:
+    opened = threading.Event()
+    inside: list[object] = []
+    first = _hold_up(ledger, opened)
+
+    def note(number: int) -> int:
+        def write(tx: Transaction) -> int:
+            meta.set(tx, f"n{number}", str(number))
+            inside.append(id(tx))
+            return number
+
+        return ledger.record(write)
+
+    with ThreadPoolExecutor(40) as pool:
+        waiting = [pool.submit(note, number) for number in range(40)]
+        while ledger._queue.qsize() < 40:
+            time.sleep(0.001)
+        opened.set()
+        commits = [future.result() for future in waiting]
+    first.result()
+    ledger.close()
+    assert commits == list(range(40))
+    assert len(set(inside)) == 1
+    with bench.catalog.read() as tx:
+        assert [meta.get(tx, f"n{n}") for n in range(40)] == [str(n) for n in range(40)]
+
+
+@pytest.mark.parametrize("failure", [ValueError("no"), SystemExit(3)])
+def test_one_bad_write_does_not_fail_its_neighbours(bench: Bench, ledger: Ledger, failure: BaseException) -> None:
+    opened = threading.Event()
+    _hold_up(ledger, opened)
+
+    def bad(tx: Transaction) -> None:
+        meta.set(tx, "bad", "half")
+        raise failure
+
+    before = ledger.submit(lambda tx: meta.set(tx, "before", "1"))
+    wrong = ledger.submit(bad)
+    after = ledger.submit(lambda tx: meta.set(tx, "after", "2"))
+    opened.set()
+    before.result()
+    after.result()
+    with pytest.raises(type(failure)):
+        wrong.result()
+    assert ledger.record(lambda tx: meta.get(tx, "before")) == "1"
+    ledger.close()
+    with bench.catalog.read() as tx:
+        assert [meta.get(tx, name) for name in ("before", "bad", "after")] == ["1", None, "2"]
+
+
+def test_a_closed_ledger_refuses_instead_of_hanging(ledger: Ledger) -> None:
+    last = ledger.submit(lambda tx: meta.set(tx, "last", "1"))
+    ledger.close()
+    ledger.close()
+    last.result(timeout=0)
+    assert ledger.read(lambda tx: meta.get(tx, "last")) == "1"
+    with pytest.raises(RuntimeError, match="closed"):
+        ledger.record(lambda tx: None)
+
+
+_CHILD = """
+import os, signal, sys
+from ecogsafe.catalog import meta
+from ecogsafe.catalog.database import Catalog
+from ecogsafe.transfer.ledger import Ledger
+ledger = Ledger(Catalog.open(sys.argv[1]))
+for name in ("a", "b"):
+    ledger.record(lambda tx: meta.set(tx, name, "kept"))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_recorded_survives_a_kill(bench: Bench) -> None:
+    path: Path = bench.catalog_path
+    child = subprocess.run([sys.executable, "-c", _CHILD, str(path)], check=False)
+    assert child.returncode == -signal.SIGKILL
+    with Catalog.open(path) as catalog, catalog.read() as tx:
+        assert [meta.get(tx, name) for name in ("a", "b", "c")] == ["kept", "kept", None]
