@@ -19,7 +19,14 @@ ALWAYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     },
     "finding": {"id": str, "path": str, "offset": int, "encoding": str, "kind": str, "masked": str},
     "error": {"code": str, "exit_status": int, "message": str, "safe": str, "next": str},
-    "summary": {"command": str, "exit_status": int, "files": dict, "bytes": int, "seconds": (int, float), "counts": dict},
+    "summary": {
+        "command": str,
+        "exit_status": int,
+        "files": dict,
+        "bytes": int,
+        "seconds": (int, float),
+        "counts": dict,
+    },
 }
 #: fields an item has where they mean something
 ITEM_FIELDS: dict[str, type] = {

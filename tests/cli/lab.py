@@ -153,6 +153,11 @@ class Lab:
             path.write_text(self.ledger.patient(key).identifiers_toml(), encoding="utf-8")
         return path
 
+    def apply_words(self, key: str) -> list[str | Path]:
+        """Return the command that de-identifies a synthetic patient."""
+        words = ["deid", "apply", self.export, "--to", self.out]
+        return [*words, "--identifiers", self.identifiers(key)]
+
     def run(
         self,
         *arguments: str | Path,
@@ -203,8 +208,7 @@ class Lab:
 
     def apply(self, key: str, *more: str, status: int = 0) -> Result:
         """De-identify one synthetic patient of the export, within this process, and remember the code."""
-        words = ["--json", "deid", "apply", self.export, "--to", self.out, "--identifiers", self.identifiers(key)]
-        done = self.here(*words, *more, status=status)
+        done = self.here("--json", *self.apply_words(key), *more, status=status)
         self.codes[key] = done.of("item", action="segment")[0]["subject"]
         return done
 

@@ -111,7 +111,9 @@ def test_download_missing_in_and_filters(applied: Lab, store: Path) -> None:
     one = digests(applied.folder / "one")
     assert len(one) == 6
     assert all(name.startswith(f"{code}/") and name.endswith(".avi") for name in one)
-    applied.here("download", "--from", url, "-d", applied.folder / "two", "-s", code, "--missing-in", applied.folder / "one")
+    applied.here(
+        "download", "--from", url, "-d", applied.folder / "two", "-s", code, "--missing-in", applied.folder / "one"
+    )
     assert not set(digests(applied.folder / "two")) & set(one)
     applied.here("download", "--from", url, "-d", applied.folder / "three", "-s", code, "--no-decrypt")
     assert {n for n in data_in(store) if code in n} == set(digests(applied.folder / "three"))
@@ -122,7 +124,9 @@ def test_dry_runs_write_nothing(applied: Lab, store: Path) -> None:
     back.mkdir()
     url = store.as_uri()
     done = applied.here("--json", "upload", "-d", applied.out, "--to", url, "-t", "v", "--dry-run")
-    assert len(done.of("item", status="planned")) == len(digests(applied.out / "video")) + len(digests(applied.out / "text"))
+    assert len(done.of("item", status="planned")) == len(digests(applied.out / "video")) + len(
+        digests(applied.out / "text")
+    )
     assert digests(store) == {}, "a dry run wrote to the store"
     assert done.summary["files"]["done"] == 0
     applied.here("upload", "-d", applied.out, "--to", url, "-t", "v")
@@ -176,7 +180,15 @@ def test_a_prefix_comes_before_every_key_and_back_off(applied: Lab, store: Path)
 def test_a_second_apply_does_nothing(handed_over: Lab) -> None:
     first = handed_over.apply("a")
     out = tree_state(handed_over.out)
-    words = ["deid", "apply", handed_over.export, "--to", handed_over.out, "--identifiers", handed_over.identifiers("a")]
+    words = [
+        "deid",
+        "apply",
+        handed_over.export,
+        "--to",
+        handed_over.out,
+        "--identifiers",
+        handed_over.identifiers("a"),
+    ]
     again = handed_over.here("--json", *words, status=None)
     # nothing of the person is left in EXPORT but reports: there is nothing to do, and that is said
     assert again.status in (0, 2)

@@ -89,7 +89,7 @@ def _check_read_only_home(lab: Lab, prefix: list[str], *, mode: bool) -> None:
             path.chmod(0o700 if path.is_dir() else 0o600)
     assert digests(lab.out) == before
     assert digests(lab.home) == home
-    assert not [p for p in store.rglob("*.age")]
+    assert not list(store.rglob("*.age"))
 
 
 @NEEDS_SETPRIV

@@ -14,7 +14,15 @@ def test_a_wrong_password_stops_apply(handed_over: Lab) -> None:
     handed_over.write_password("some other words")
     before = tree_state(handed_over.export)
     home = digests(handed_over.home / "journals")
-    words = ["deid", "apply", handed_over.export, "--to", handed_over.out, "--identifiers", handed_over.identifiers("a")]
+    words = [
+        "deid",
+        "apply",
+        handed_over.export,
+        "--to",
+        handed_over.out,
+        "--identifiers",
+        handed_over.identifiers("a"),
+    ]
     done = handed_over.here("--json", *words, status=12)
     assert done.error["code"] == "wrong-password"
     assert tree_state(handed_over.export) == before
@@ -50,13 +58,29 @@ def test_a_password_file_that_holds_none(handed_over: Lab, password: str) -> Non
         handed_over.password_file.unlink()
     else:
         handed_over.password_file.write_text(password)
-    words = ["deid", "apply", handed_over.export, "--to", handed_over.out, "--identifiers", handed_over.identifiers("a")]
+    words = [
+        "deid",
+        "apply",
+        handed_over.export,
+        "--to",
+        handed_over.out,
+        "--identifiers",
+        handed_over.identifiers("a"),
+    ]
     done = handed_over.here("--json", *words, status=12)
     assert "ECOGSAFE_PASSWORD_FILE" in done.error["message"]
 
 
 def test_no_terminal_and_no_password_file(handed_over: Lab) -> None:
-    words = ["deid", "apply", handed_over.export, "--to", handed_over.out, "--identifiers", handed_over.identifiers("a")]
+    words = [
+        "deid",
+        "apply",
+        handed_over.export,
+        "--to",
+        handed_over.out,
+        "--identifiers",
+        handed_over.identifiers("a"),
+    ]
     done = handed_over.run("--json", *words, status=12, env={"ECOGSAFE_PASSWORD_FILE": ""})
     assert "no terminal" in done.error["message"]
     assert "ECOGSAFE_PASSWORD_FILE" in done.error["next"]
@@ -87,7 +111,7 @@ def test_a_changed_recipients_file_stops_uploads(applied: Lab) -> None:
     store.mkdir()
     done = applied.here("--json", "upload", "-d", applied.out, "--to", store.as_uri(), "-t", "v", status=12)
     assert done.error["code"] == "recipients-changed"
-    assert not [p for p in store.rglob("*.age")]
+    assert not list(store.rglob("*.age"))
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "other"])
@@ -124,7 +148,15 @@ def test_a_damaged_linking_key_is_never_written_over(handed_over: Lab) -> None:
     linking_key = handed_over.home / "linking-key.age"
     damaged = linking_key.read_bytes()[:-40]
     linking_key.write_bytes(damaged)
-    words = ["deid", "apply", handed_over.export, "--to", handed_over.out, "--identifiers", handed_over.identifiers("b")]
+    words = [
+        "deid",
+        "apply",
+        handed_over.export,
+        "--to",
+        handed_over.out,
+        "--identifiers",
+        handed_over.identifiers("b"),
+    ]
     before = tree_state(handed_over.export)
     done = handed_over.here("--json", *words, status=None)
     assert done.status in (12, 30), done.said
@@ -135,7 +167,12 @@ def test_a_damaged_linking_key_is_never_written_over(handed_over: Lab) -> None:
 def test_commands_without_a_home(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     lab.write_password()
-    for words in (["status"], ["verify"], ["deid", "plan", tmp_path], ["upload", "-d", tmp_path, "-b", "abc", "-t", "v"]):
+    for words in (
+        ["status"],
+        ["verify"],
+        ["deid", "plan", tmp_path],
+        ["upload", "-d", tmp_path, "-b", "abc", "-t", "v"],
+    ):
         done = lab.here("--json", *words, status=2)
         assert done.error["code"] == "not-initialised"
         assert "ecogsafe init" in done.error["next"]

@@ -113,14 +113,14 @@ def test_new_identifiers_make_old_clearances_worthless(handed_over: Lab) -> None
     code = handed_over.codes["b"]
     extra = handed_over.folder / "extra.toml"
     extra.touch(mode=0o600)
-    extra.write_text(handed_over.identifiers("b").read_text().replace("also = [", 'also = [\n  "Ghost Rider",'))
+    # a text that was kept so far, as it was no identifier
+    extra.write_text(handed_over.identifiers("b").read_text().replace("also = [", 'also = [\n  "Postictal slowing",'))
     words = ["deid", "apply", handed_over.export, "--to", handed_over.out, "--subject", code]
-    done = handed_over.here("--json", *words, "--identifiers", extra, status=None)
-    if done.status == 0:
-        refused = upload(handed_over, store, status=20)
-        assert "further identifiers" in refused.of("item", action="gate")[0]["message"]
-        handed_over.here("deid", "scan", handed_over.out, "--subject", code)
-    upload(handed_over, store)
+    done = handed_over.here("--json", *words, "--identifiers", extra, status=20)
+    assert done.of("finding")
+    refused = upload(handed_over, store, status=20)
+    assert refused.error["code"] == "not-cleared"
+    assert nothing_sent(store)
 
 
 def test_natus_files_go_plain_only_to_a_folder_and_only_if_cleared(applied: Lab, store: Path) -> None:

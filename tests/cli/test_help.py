@@ -22,7 +22,7 @@ CONTRACT = {
     "deid apply": "EXPORT --identifiers --last-name --first-name --mrn --birth-date --also --subject --to "
     "--annotations redact wipe keep --copy --keep-native-content --settle",
     "deid undo": "CODE --journal",
-    "deid scan": "PATH --subject --term --accept",
+    "deid scan": "PATHS --subject --term --accept",
     "upload": "-d -b --to -t v e --encrypt --plain --jobs --storage-class --exclude --new-version --dry-run",
     "download": "-b --from -d -s -f --missing-in --no-decrypt --dry-run",
     "verify": "CODE --store --deep",

@@ -104,7 +104,10 @@ def test_the_whole_job(lab: Lab, s3_server: SeaweedServer, form: Form, scheme: s
     for name in ("v", "e"):
         sent = run("--json", "upload", "-d", lab.out, "--to", urls[name], "-t", name)
         assert sent.summary["files"]["done"] == sum(
-            1 for tree in (("video", "text") if name == "v" else ("edf",)) for p in (lab.out / tree).rglob("*") if p.is_file()
+            1
+            for tree in (("video", "text") if name == "v" else ("edf",))
+            for p in (lab.out / tree).rglob("*")
+            if p.is_file()
         )
     run("verify", "-v")
     run("--json", "verify", "--deep")

@@ -133,26 +133,21 @@ def test_what_was_taken_back_is_not_made(bench: Bench, tmp_path: Path) -> None:
 def test_two_exports_with_equal_names_do_not_mix(bench: Bench, tmp_path: Path) -> None:
     first = snapshot(bench.root)
     bench.apply()
-    bench.export.hours.clear()
     bench.export.recording("Quxley_7.EDF", 50, size=300)
     bench.export.recording("Quxley_9.EDF", 60)
     second = snapshot(bench.root)
-    standing_now = {f"video/{CODE}/{CODE}_{n}" for n in (1, 2)}
-    plan = bench.export.plan(bench.out)
-    assert plan.conflicts or standing_now
-    # numbers are given by the catalogue, which this bench has not: the second export goes to another OUT
+    # without a catalogue the numbers begin at 1 again, hence another OUT
     bench.out = tmp_path / "out2"
     bench.out.mkdir()
     bench.apply()
     files = wanted_files(standing(CODE, journals=bench.journals))
-    assert len({str(f.relative) for f in files}) == len(files)
-    outcome = _again(bench, tmp_path / "back")
-    made = snapshot(tmp_path / "back")
+    assert len({str(f.relative) for f in files}) == len(files) == 12
+    work = Reidentification(code=CODE, files=files, folder=tmp_path / "back", events=bench.heard)
+    assert not work.carry_out().not_done
+    made = _bytes_and_times(snapshot(tmp_path / "back"))
     later = {name.removeprefix("apply-0002/"): v for name, v in made.items() if name.startswith("apply-0002/")}
-    assert _bytes_and_times(later) == _bytes_and_times(second)
-    earlier = {name: v for name, v in made.items() if not name.startswith("apply-")}
-    assert _bytes_and_times(earlier).items() <= _bytes_and_times(first).items()
-    assert outcome.statuses <= {ExitStatus.PARTIAL}
+    assert later == _bytes_and_times(second)
+    assert {name: v for name, v in made.items() if not name.startswith("apply-")} == _bytes_and_times(first)
 
 
 def test_an_out_that_moved_and_a_folder_that_download_filled(bench: Bench, tmp_path: Path) -> None:
@@ -187,9 +182,11 @@ def test_a_cut_at_every_step_leaves_out_alone_and_whole_files_only_and_goes_on(b
         named = {n: v for n, v in snapshot(folder).items() if ".ecogsafe-" not in n} if folder.exists() else {}
         assert _bytes_and_times(named).items() <= before.items()
         assert snapshot(bench.out) == clean
-        if folder.exists() and not list(folder.iterdir()):
-            assert not marker(folder, CODE).exists()
-        assert not _again(bench, folder).not_done
+        if named and not marker(folder, CODE).exists():
+            # the last step: everything stands already
+            assert step > trial.count - 5
+        else:
+            assert not _again(bench, folder).not_done
         assert _bytes_and_times(snapshot(folder)) == before
 
 

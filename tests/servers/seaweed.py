@@ -90,7 +90,8 @@ class SeaweedServer:
                 "-master.volumeSizeLimitMB=1024",
                 f"-master.port={master}",
                 f"-volume.port={volume}",
-                "-volume.max=0",
+                # every bucket grows seven volumes; 0 would mean as many as the disk has room for at full size
+                "-volume.max=2000",
                 "-volume.preStopSeconds=0",
                 "-filer",
                 f"-filer.port={filer}",

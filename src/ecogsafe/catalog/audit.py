@@ -131,3 +131,9 @@ def recent(
     if run_id is not None:
         query = query.where(audit.c.run_id == run_id)
     return [AuditRow(*row) for row in tx.execute(query)]
+
+
+def of_subject(tx: Transaction, subject: str) -> list[AuditRow]:
+    """Return every act on ``subject``, the newest first."""
+    query = select(*_COLUMNS).where(audit.c.subject == subject).order_by(audit.c.seq.desc())
+    return [AuditRow(*row) for row in tx.execute(query)]

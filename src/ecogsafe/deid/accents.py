@@ -24,8 +24,9 @@ _CP1252 = re.compile(
     rb"(?<=[a-z\xc0-\xff])[\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xfe]"
     rb"|[\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xfe](?=[a-z])"
 )
-#: A byte that some accented letter has in UTF-16; where none is, neither is one of those letters.
-_IN_UTF16 = re.compile(rb"[\x01-\x03\x1e\x1f\xc0-\xff]")
+#: Bytes that accented letters have in UTF-16: where one of either kind is missing, so are those letters.
+_PAGE = re.compile(rb"[\x00-\x03\x1e\x1f]")
+_PAGE_OR_LATIN1 = re.compile(rb"[\x01-\x03\x1e\x1f\xc0-\xff]")
 #: Runs of Latin or Greek text, unit by unit, so that the halves of two units are not taken for one.
 _RUNS = {
     UTF16_LE: re.compile(rb"(?:[\x20-\x7e\xa0-\xff]\x00|[\x00-\xff][\x01-\x03\x1e\x1f]){2,}", re.DOTALL),
@@ -81,8 +82,10 @@ class View:
         return raw_start, raw_stop
 
     def differs(self, start: int, stop: int) -> bool:
-        """Return whether a letter within ``[start, stop)`` was replaced; else the bytes themselves say the same."""
-        return bisect_left(self._starts, start) < bisect_left(self._starts, stop)
+        """Return whether ``[start, stop)`` holds other letters than the bytes there, or marks follow it there."""
+        following = bisect_left(self._starts, stop)
+        is_marked = following < len(self._edits) and self._edits[following][1] == stop
+        return is_marked or bisect_left(self._starts, start) < following
 
     def _edit_before(self, position: int) -> _Edit | None:
         index = bisect_right(self._starts, position) - 1
@@ -97,7 +100,7 @@ def views(data: bytes, lowered: bytes) -> Iterator[View]:
     if not data.isascii():
         for encoding, pattern in ((UTF8, _UTF8), (CP1252, _CP1252)):
             yield from _view(lowered, encoding, ((m.start(), m[0]) for m in pattern.finditer(lowered)))
-    if b"\0" in data and _IN_UTF16.search(data):
+    if _PAGE.search(data) and _PAGE_OR_LATIN1.search(data):
         for encoding, run in _RUNS.items():
             yield from _view(lowered, encoding, _units(data, run))
 
@@ -128,15 +131,15 @@ def _view(lowered: bytes, encoding: str, letters: Iterator[tuple[int, bytes]]) -
         yield View(b"".join(pieces), encoding, tuple(edits), tuple(e[0] for e in edits))
 
 
-def says(raw: bytes, encoding: str, text: str) -> bool:
-    """Return whether the bytes ``raw`` are ``text`` in ``encoding``, whatever its accents.
+def says(data: bytes, start: int, stop: int, encoding: str, text: str) -> bool:
+    """Return whether ``data[start:stop]`` is ``text`` in ``encoding``, whatever its accents.
 
     A view can be wrong about what it is a view of: two bytes of UTF-8 are also two letters of Latin-1.
     """
-    if encoding == CP1252 and _TWO_BYTE_LETTER.search(raw):
+    if encoding == CP1252 and _TWO_BYTE_LETTER.search(data, start, stop + 1):
         return False
     try:
-        read = raw.decode(encoding)
+        read = data[start:stop].decode(encoding)
     except UnicodeDecodeError:
         return False
     return spelling.unaccented(read).casefold() == spelling.unaccented(text).casefold()

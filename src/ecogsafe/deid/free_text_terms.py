@@ -26,7 +26,8 @@ _DATE = re.compile(
 _BIRTH = re.compile(r"(?:\b(?:dob|d\.o\.b\.?|born|birth\w*|bd|geb\w*|nac\w*)|\*)\W{0,4}$", re.IGNORECASE)
 #: ... and before dates of service, which are no identifiers (DESIGN 2).
 _SERVICE = re.compile(
-    r"\b(?:start\w*|rec\w*|exam\w*|stud\w*|visit\w*|adm\w*|implant\w*|surg\w*|test\w*|date|from|to|on|until|since)\W{0,4}$",
+    r"\b(?:(?:start|rec|exam|stud|visit|adm|implant|surg|test)\w*\W{1,4}(?:(?:of|on|at|from)\W{1,4})?"
+    r"|(?:date|from|to|on|until|since)\W{1,4})$",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"(?<![\w@.])[a-z]{0,8}[:#]?\d(?:[-./]?[0-9a-z])*(?![\w@])", re.IGNORECASE)

@@ -121,7 +121,7 @@ class Matcher:
                 if pattern.encoding != plain or not view.differs(start, stop):
                     continue
                 raw_start, raw_stop = view.span(start, stop)
-                if not accents.says(data[raw_start:raw_stop], view.encoding, term.text):
+                if not accents.says(data, raw_start, raw_stop, view.encoding, term.text):
                     continue
                 hit = _judge(data, raw_start, raw_stop, view.encoding, term)
                 if hit is not None:

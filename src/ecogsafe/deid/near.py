@@ -7,24 +7,26 @@ Staff mistype names and use short ones. So in free text a word counts as a name
 - if it is another form of the given or middle name (``Bill`` for William; `ecogsafe.deid.nicknames`).
 
 Ordinary words stay: a word one letter away from a name that is an ordinary word (`ecogsafe.deid.ordinary`) is
-*spared*, told and left; a short form that is one, or has two letters, counts only beside another name of the person.
+*spared*, told and left, unless a title stands before it; a short form that is one, or has two letters, counts only
+beside another name of the person.
 A name with no letter wrong is not the business of this search: its own rule says where it counts.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rapidfuzz.distance import OSA
 
 from ecogsafe.core.private import Private, mask
-from ecogsafe.deid import birth_dates, nicknames, ordinary, spelling, words
+from ecogsafe.deid import accents, birth_dates, nicknames, ordinary, spelling, words
 from ecogsafe.deid.free_text_terms import split_free_text
 from ecogsafe.deid.hits import Hit
 from ecogsafe.deid.identifiers import Identifiers
-from ecogsafe.deid.name_rules import Rule
+from ecogsafe.deid.name_rules import Rule, letters_in
 from ecogsafe.deid.terms import Decision, TermKind
 from ecogsafe.deid.text_words import Word, joint, words_in
 
@@ -32,6 +34,8 @@ from ecogsafe.deid.text_words import Word, joint, words_in
 _LEAST_LETTERS = 6
 #: A short form of fewer letters counts only beside another name.
 _LEAST_SHORT_FORM = 3
+#: Behind one of these even an ordinary word is a name.
+_TITLES = words.word_set("mr mrs ms miss mister madam")
 #: "Will: Doe", "Doe, Will": so many characters may stand between two names.
 _WIDEST_JOINT = 3
 #: Words whose judgement is remembered; text repeats itself.
@@ -57,6 +61,8 @@ class NearSearch:
 
     def __init__(self, person: Identifiers, also_terms: Iterable[str] = ()) -> None:
         self._names: dict[str, _Name] = {}
+        #: those of them that the exact search finds
+        self._whole: set[str] = set()
         self._short_forms: dict[str, _Name] = {}
         #: every word of the person's names, for what may stand beside a short form
         self._beside: set[str] = set()
@@ -95,6 +101,8 @@ class NearSearch:
             text = _folded(word.text)
             verdict = self._judge(text)
             if verdict is not None:
+                if verdict.spared and previous is not None and _folded(previous.text) in _TITLES:
+                    verdict = _Verdict(verdict.name, spared=False)
                 yield _hit(word, word, verdict)
             elif (short := self._short_forms.get(text)) is not None and (
                 _stands_alone(text) or self._is_beside_a_name(data, found, index)
@@ -114,7 +122,7 @@ class NearSearch:
         if self._shortest <= len(text) <= self._longest + 4:
             # digits at an end are another word: Quillfeathr3; a name that is whole but for them has its own rule
             bare = _LETTERS.findall(text)
-            if not any(part in self._names for part in bare):
+            if not any(part in self._whole for part in bare):
                 verdict = next(filter(None, (self._resembles(part) for part in dict.fromkeys((text, *bare)))), None)
         if len(self._judged) >= _MOST_REMEMBERED:
             self._judged.clear()
@@ -125,7 +133,7 @@ class NearSearch:
         if not self._shortest <= len(text) <= self._longest:
             return None
         for name, about in self._names.items():
-            if abs(len(name) - len(text)) <= 1 and OSA.distance(name, text, score_cutoff=1) == 1:
+            if abs(len(name) - len(text)) <= 1 and OSA.distance(name, text, score_cutoff=1) <= 1:
                 return _Verdict(about, spared=ordinary.is_ordinary(text))
         return None
 
@@ -154,14 +162,17 @@ class NearSearch:
         """Add every long enough part of the name ``text`` and the whole of it; return whether there was one."""
         about = _Name(kind, mask(text))
         before = len(self._names)
-        for written in dict.fromkeys(spelling.accents(text)):
-            folded = _folded(written)
+        written = list(spelling.accents(text))
+        whole = {spelling.unaccented(w) for w in written}
+        for folded in dict.fromkeys((*map(_folded, written), *map(spelling.unaccented, written))):
             parts = spelling.parts_of(folded)
             self._beside.update(p for p in parts if p not in words.PARTICLES and len(p) > 1)
-            for form in (*parts, "".join(parts), " ".join(parts), *spelling.words_of(folded)):
-                name = _SEPARATORS.sub(" ", form)
-                if sum(c.isalpha() for c in name) >= _LEAST_LETTERS:
-                    self._names.setdefault(name, about)
+            forms = [*parts, *(form for word in (folded, *spelling.words_of(folded)) for form in _joined(word))]
+            for form in forms:
+                if letters_in(form) >= _LEAST_LETTERS:
+                    self._names.setdefault(form, about)
+                    if folded in whole:
+                        self._whole.add(form)
         if len(self._names) == before:
             return False
         self._decisions.append(Decision(Private(text), kind, Rule.NEAR))
@@ -190,12 +201,22 @@ class NearSearch:
                     self._add(TermKind.ALSO, part)
 
 
+def _joined(name: str) -> tuple[str, str]:
+    parts = spelling.parts_of(name)
+    return "".join(parts), " ".join(parts)
+
+
 def _stands_alone(form: str) -> bool:
-    return len(form) >= _LEAST_SHORT_FORM and not ordinary.is_ordinary(form) and not words.is_common(form)
+    return len(form) >= _LEAST_SHORT_FORM and not ordinary.is_listed(form)
 
 
 def _folded(text: str) -> str:
-    return text.lower() if text.isascii() else spelling.unaccented(text)
+    """Return ``text`` in lower case without accents; each letter stays one, or two would be two edits."""
+    if text.isascii():
+        return text.lower()
+    plain = accents.plain_letters()
+    composed = unicodedata.normalize("NFC", text)
+    return "".join(plain.get(c, c.lower())[:1] for c in composed)
 
 
 def _hit(first: Word, last: Word, verdict: _Verdict) -> Hit:

@@ -18,9 +18,9 @@ RATHER_NAMES = words.word_set(
     """
     abbott archer bailey barker brooks carter chandler cooper daisy foster garland glover graham grant hayes hazel
     hobbs holly holmes jasper jordan kirk logan lowe lynn lyons mason mills myers nelson nolan owens palmer parker
-    parsons perry pierce piper potter pratt ralph ramsay ramsey randal reese robin sawyer scott shaw shepherd sommer
-    spencer stokes stubbs tanner taylor terry torres travis tucker tyler underwood vogel wagner waller warner webb
-    wells wheeler whittle wills winters wray yates
+    parson parsons perry pierce piper potter pratt ralph ramsay ramsey randal reese robin sawyer scott shaw
+    shepherd sommer spencer stokes stubbs tanner taylor terry torres travis tucker tyler underwood vogel wagner waller
+    warner webb wells wheeler whittle wills winters wray yates
     """
 )
 
@@ -30,7 +30,7 @@ _ENDINGS = (
     ("iest", "y"), ("iness", "y"), ("ations", "ate"), ("ation", "ate"), ("ments", ""), ("ment", ""), ("ness", ""),
     ("less", ""), ("able", ""), ("ions", ""), ("ings", ""), ("ies", "y"), ("ied", "y"), ("ier", "y"), ("ily", "y"),
     ("ing", ""), ("ers", ""), ("ors", ""), ("est", ""), ("ful", ""), ("ion", ""), ("ed", ""), ("er", ""), ("or", ""),
-    ("es", ""), ("ly", ""), ("al", ""), ("s", ""), ("d", ""), ("r", ""), ("y", ""),
+    ("es", ""), ("ly", ""), ("al", ""), ("s", ""), ("y", ""),
 )  # fmt: skip
 _BEGINNINGS = re.compile("(?:un|re|dis|mis|non|over|under|out|pre|post)")
 
@@ -40,6 +40,11 @@ def _listed() -> frozenset[str]:
     text = resources.files("ecogsafe.deid").joinpath("ordinary_words.txt").read_text(encoding="utf-8")
     shipped = {word for line in text.splitlines() if not line.startswith("#") for word in line.split()}
     return (words.EVERYDAY | words.COMMON | words.VOCABULARY | shipped) - RATHER_NAMES
+
+
+def is_listed(word: str) -> bool:
+    """Return whether ``word`` itself, without a further ending, is an ordinary word or one that is also a name."""
+    return word in _listed() or word in RATHER_NAMES
 
 
 @lru_cache(maxsize=65_536)

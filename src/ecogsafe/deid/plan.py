@@ -24,8 +24,9 @@ from ecogsafe.deid.planned import (
 from ecogsafe.deid.segments import Arrangement, arrange, item_of
 from ecogsafe.deid.whose import Belongs, Shares, Source, divide
 from ecogsafe.formats.found import Discovery, FoundFile, LooseRecording, StudyFolder
-from ecogsafe.formats.kinds import Kind
+from ecogsafe.formats.kinds import CLIP_KINDS, Kind
 
+_DOUBTFUL = "its start cannot be read, and a study that lay in this folder before has files of the same names"
 _RULE_REASONS = {Kind.EPO: "sleep data (.epo) carries identifiers out of reach", Kind.REPORT: "report"}
 
 
@@ -92,7 +93,11 @@ def plan_deid(
     for slot in arrangement.slots:
         for item in (i for items in slot.items.values() for i in items):
             leftover = slot.existing is not None and item.part in slot.existing.published
-            for move in _moves(item, files_of[id(item)], code, slot.number or 0):
+            wanted_moves = list(_moves(item, files_of[id(item)], code, slot.number or 0))
+            if leftover and _is_doubtful(item, slot, wanted_moves, occupied):
+                left += [_not_moved(m.source, _DOUBTFUL, ExitStatus.NOT_UNDERSTOOD) for m in wanted_moves]
+                continue
+            for move in wanted_moves:
                 if leftover and collision_key(move.place) in occupied:
                     left.append(LeftBehind(file=move.source, reason="already there", segment=move.segment))
                 else:
@@ -173,6 +178,14 @@ def _moves(item: Item, files: Sequence[FoundFile], code: str, number: int) -> It
                 segment=number,
                 stem=target.stem,
             )
+
+
+def _is_doubtful(item: Item, slot: Slot, moves: Sequence[Move], occupied: Collection[str]) -> bool:
+    """Return whether a study taken for the rest of an earlier one, by its folder alone, may be another."""
+    known = slot.existing.parts.get(item.part) if slot.existing else None
+    if item.record.start is not None or (known is not None and known.fingerprint == item.record.fingerprint):
+        return False
+    return any(collision_key(move.place) in occupied for move in moves if move.kind not in CLIP_KINDS)
 
 
 def _files(sources: Iterable[Source]) -> list[FoundFile]:

@@ -33,14 +33,14 @@ class Refused:
 
 def standing(code: str, *, journals: JournalFolder) -> list[tuple[Journal, Entry]]:
     """Return what the applies of the subject carried out and no undo took back, the oldest first."""
-    found: dict[str, tuple[Journal, Entry]] = {}
+    found: dict[tuple[Path, str], tuple[Journal, Entry]] = {}
     for name in journals.ids(code):
         journal, marks = journals.read(name), journals.marks(name)
         for index, entry in enumerate(journal.entries):
             if journal.kind is JournalKind.APPLY and index not in marks.left:
-                found[entry.place] = (journal, entry)
+                found[journal.out_root, entry.place] = (journal, entry)
             elif journal.kind is JournalKind.UNDO and index in marks.done:
-                found.pop(entry.place, None)
+                found.pop((journal.out_root, entry.place), None)
     return list(found.values())
 
 

@@ -122,7 +122,12 @@ def _seen_before(item: Item, result: Arrangement, zone: ZoneInfo | None) -> bool
         distance = apart_s(record.start, item.record.start, zone)
         same = distance is not None and distance <= SAME_S and (twin or item.part is not Part.RECORDING)
         unread = distance is None and twin and isinstance(item.source, StudyFolder) and len(item.source.files) > 1
-        rest = isinstance(item.source, StudyFolder) and item.source.path.absolute() in known.folders
+        # a folder may have been filled again with another recording: then its start is another
+        rest = (
+            isinstance(item.source, StudyFolder)
+            and item.source.path.absolute() in known.folders
+            and (distance is None or distance <= SAME_S)
+        )
         if not (same or unread or rest):
             continue
         if item.part not in known.published:
@@ -130,7 +135,7 @@ def _seen_before(item: Item, result: Arrangement, zone: ZoneInfo | None) -> bool
             if item.part not in slot.filled:
                 del slot.records[item.part]
             slot.add(item)
-        elif rest and not twin:
+        elif rest:
             slot.add(item)
         elif twin:
             text = "already there"

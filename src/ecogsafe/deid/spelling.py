@@ -23,7 +23,7 @@ _NORDIC = (("ae", "æ"), ("oe", "ø"), ("aa", "å"))
 
 #: A vowel that may have lost its dots: not beside another vowel, which it would be said with.
 _MAY_BE_UMLAUT = re.compile(r"(?<![aeiouq])[aou](?![aeiou])|(?<![aeiouq])a(?=u)")
-_DIGRAPH = re.compile(r"(?<![aeiouq])[aou]e(?![aeiou])")
+_DIGRAPH = re.compile(r"(?<![aeiouq])(?:ae(?![aeio])|[ou]e(?![aeiou]))")
 _LEAST_FOR_DIGRAPHS = 4
 _MOST_UMLAUTS = 2
 

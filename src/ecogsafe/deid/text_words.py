@@ -13,6 +13,8 @@ _UTF16_RUNS = {
     UTF16_LE: re.compile(rb"(?:[\x20-\x7e\xa0-\xff]\x00|[\x00-\xff][\x01-\x05\x1e-\x20])+", re.DOTALL),
     UTF16_BE: re.compile(rb"(?:\x00[\x20-\x7e\xa0-\xff]|[\x01-\x05\x1e-\x20][\x00-\xff])+", re.DOTALL),
 }
+#: The first or second byte of a letter in UTF-16.
+_PAGE = re.compile(rb"[\x00-\x05\x1e\x1f]")
 #: A letter or digit, and the combining marks that follow it.
 _WORD = re.compile("(?:[^\\W_][\u0300-\u036f]*)+")
 
@@ -30,7 +32,7 @@ class Word:
 def words_in(data: bytes) -> Iterator[list[Word]]:
     """Yield the words of ``data``, in order, for each family of encodings that it may be in: 8-bit, UTF-16."""
     yield list(_eight_bit(data))
-    if b"\0" in data:
+    if _PAGE.search(data):
         for encoding, run in _UTF16_RUNS.items():
             yield [w for w in _sixteen_bit(data, encoding, run) if not is_misread(data, w.start, w.stop, encoding)]
 

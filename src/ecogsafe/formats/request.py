@@ -29,11 +29,22 @@ class CleaningRequest:
     annotations: Annotations = "redact"
     #: whole days by which every date is moved; then cleaning twice moves twice, so it is done from a journal
     shift_days: int = 0
+    #: the search for what only resembles an identifier (``--near``); None: there is none
+    find_near: Find | None = None
 
     @property
     def find_in_text(self) -> Find:
         """The search in free text: with a date shift, dates there count as identifiers."""
         return self._find_with_dates if self.shift_days else self.find
+
+    @property
+    def find_in_annotations(self) -> Find:
+        """The search in what staff typed, where nothing is a label or a key: with ``find_near`` that as well."""
+        return self._find_all if self.find_near else self.find_in_text
+
+    def _find_all(self, data: bytes) -> Iterable[tuple[int, int]]:
+        near = self.find_near(data) if self.find_near else ()
+        return [*self.find_in_text(data), *near]
 
     def _find_with_dates(self, data: bytes) -> Iterable[tuple[int, int]]:
         return [*self.find(data), *text_dates(data)]

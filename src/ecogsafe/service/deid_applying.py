@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from ecogsafe.core.errors import ExitStatus, PlanConflictError, UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.deid.apply import ApplyOptions, apply_plan, continue_journal
+from ecogsafe.deid.identifiers import Identifiers
 from ecogsafe.deid.journal import Entry, JournalKind
 from ecogsafe.deid.linking_key import LinkingKey, Person
 from ecogsafe.deid.matching import Matcher
@@ -59,7 +60,7 @@ def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Con
     finished = _finish_cut_runs(run, request, keys)
     surveyed = survey(request)
     if surveyed.problem is not None:
-        _end_without_plan(run, request, keys, finished, surveyed.problem)
+        _end_without_plan(run, request, keys, finished, surveyed.problem, confirm)
         return
     key = keys.file.read()
     known = recognise(key, surveyed.identifiers, request.code)
@@ -69,7 +70,7 @@ def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Con
     if _finish_subject(run, keys, code, key):
         surveyed = survey(request)
         if surveyed.problem is not None:
-            _end_without_plan(run, request, keys, [*finished, code], surveyed.problem)
+            _end_without_plan(run, request, keys, [*finished, code], surveyed.problem, confirm)
             return
     made = make_plan(run, request, surveyed, code, journals_of(run, keys).history(code))
     tell_plan(run, made, site_zone(run))
@@ -153,7 +154,7 @@ def _same_place(first: Path, second: Path) -> bool:
 
 
 def _end_without_plan(
-    run: Run, request: DeidRequest, keys: OpenedKeys, finished: list[str], problem: UsageError
+    run: Run, request: DeidRequest, keys: OpenedKeys, finished: list[str], problem: UsageError, confirm: Confirm
 ) -> None:
     """End well where an earlier run took everything out of EXPORT; files it had no time to search are searched now.
 
@@ -163,31 +164,41 @@ def _end_without_plan(
         ``problem``: nobody has ever de-identified this EXPORT.
     """
     journals = journals_of(run, keys)
-    key = keys.file.read()
     told = []
-    for code, out in dict.fromkeys(_earlier_applies(journals, key, request)):
-        person = key.person(code)
-        if person is None:
-            continue
+    for code, outs in _earlier_applies(journals, keys.file.read(), request).items():
         run.hold_subject(code, shared=False)
         journals.settle(code)
+        known = recognise(keys.file.read(), request.identifiers, code)
+        if known.question and _says_who(request.identifiers):
+            confirm(known.question)
+        person, key = enter_person(keys, known, code, request.identifiers)
         note_subject(run, person)
-        cleared = _clear(run, out, person, key, [], keep_native=request.keep_native_content)
-        told.append(_message(code, "nothing new in EXPORT", cleared))
+        for out in sorted(outs):
+            cleared = _clear(run, out, person, key, [], keep_native=request.keep_native_content)
+            told.append(_message(code, "nothing new in EXPORT", cleared))
     if not told and not finished:
         raise problem
     tell_key_backup(run)
     run.message = "; ".join(told) or f"{', '.join(finished)}: finished"
 
 
-def _earlier_applies(journals: RecordedJournals, key: LinkingKey, request: DeidRequest) -> Iterator[tuple[str, Path]]:
-    """Yield subject and OUT of every earlier apply of this very command."""
+def _says_who(given: Identifiers) -> bool:
+    return bool(given.last_name or given.first_name or given.mrn or given.birth_date)
+
+
+def _earlier_applies(journals: RecordedJournals, key: LinkingKey, request: DeidRequest) -> dict[str, set[Path]]:
+    """Return the OUT folders, by subject, where something stands that this very command took out of EXPORT."""
+    found: dict[str, set[Path]] = {}
     for person in key.persons:
-        if is_command_of(person, request.identifiers, request.code):
-            for name in journals.ids(person.code):
-                journal = journals.read(name)
-                if journal.kind is JournalKind.APPLY and _same_place(journal.export_root, request.export):
-                    yield person.code, journal.out_root
+        if not is_command_of(person, request.identifiers, request.code):
+            continue
+        standing = journals.history(person.code).places
+        for name in journals.ids(person.code):
+            journal = journals.read(name)
+            ours = journal.kind is JournalKind.APPLY and _same_place(journal.export_root, request.export)
+            if ours and any(entry.place in standing for entry in journal.entries):
+                found.setdefault(person.code, set()).add(journal.out_root)
+    return found
 
 
 def cleaner(request: DeidRequest, person: Person) -> Clean:

@@ -115,6 +115,8 @@ class RecordedJournals(JournalFolder):
     def _note_open(self, tx: Transaction, journal: Journal) -> None:
         """Note the journal; what stood, or will stand, under its names is from now on not cleared."""
         clearances.withdraw_clearances(tx, [(entry.tree.value, entry.target) for entry in journal.entries])
+        # the catalogue of a recovered home knows nobody yet
+        subjects.add_subject(tx, journal.subject)
         subjects.open_journal(
             tx,
             journal.id,

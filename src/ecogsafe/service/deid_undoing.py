@@ -10,6 +10,7 @@ from ecogsafe.deid.codes import is_code
 from ecogsafe.deid.journal import JournalKind
 from ecogsafe.deid.outcome import Outcome
 from ecogsafe.deid.undo import undo_apply
+from ecogsafe.service.deid_clearing import note_subject
 from ecogsafe.service.deid_journals import RecordedJournals, journals_of, tell_key_backup
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.persons import Confirm, open_keys
@@ -24,6 +25,10 @@ def undo(run: Run, code: str, journal_id: str | None, password: PasswordSource, 
     if not is_code(code):
         raise UsageError("CODE", "is not a subject code", next="ecogsafe status shows the codes")
     keys = open_keys(run.home, run.catalog, password)
+    person = keys.file.read().person(code)
+    if person is not None:
+        # in a recovered home the catalogue does not know its subjects yet
+        note_subject(run, person)
     run.hold_subject(code, shared=False)
     journals = journals_of(run, keys)
     noted_late = [journal for journal in journals.settle(code) if journal.kind is JournalKind.UNDO]

@@ -15,7 +15,8 @@ from ecogsafe.core.private import Secret
 from ecogsafe.deid.identifiers import Identifiers
 from ecogsafe.service.deid_applying import apply
 from ecogsafe.service.deid_planning import DeidRequest
-from ecogsafe.service.download import DownloadRequest, download
+from ecogsafe.service.download import download
+from ecogsafe.service.download_planning import DownloadRequest
 from ecogsafe.service.home import Home
 from ecogsafe.service.initialise import initialise
 from ecogsafe.service.running import Run, running

@@ -14,6 +14,7 @@ from ecogsafe.catalog.clearances import ClearanceRow
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.catalog.sealings import SourceStat
 from ecogsafe.core.errors import EcogsafeError, NotClearedError, SourceChangedError
+from ecogsafe.deid.scan import SCANNER_VERSION
 from ecogsafe.formats.edf_cleaning import has_cleaned_form
 from ecogsafe.formats.edf_header import read_header
 from ecogsafe.formats.kinds import Kind
@@ -116,6 +117,8 @@ class Gate:
             return Refusal(file, "was never searched for this subject's identifiers")
         if row.revision != revision:
             return Refusal(file, "was searched before further identifiers of this subject became known")
+        if row.scanner_version != str(SCANNER_VERSION):
+            return Refusal(file, "was searched by an older scanner, which may have missed something")
         try:
             with FileSource(root, file.relative, name=file.shown) as source:
                 return self._read(file, source, row)

@@ -32,8 +32,6 @@ SMALLEST_PASSWORD = 8
 class Initialised:
     """What ``init`` made."""
 
-    #: the recovery identity file, to be shown once; None if it was written to a file
-    recovery_text: str | None
     sheet: Path
     lab_recipient: str
     recovery_recipient: str
@@ -99,8 +97,8 @@ def initialise(
     recovery_file
         Where the recovery key is written. A file that a run left which was cut is used again.
     show_recovery
-        Without a file: shows the recovery key and comes back once it is written down; what it raises
-        leaves the home uninitialised.
+        Without a file: shows the recovery identity to a person and returns once they have it. What it
+        raises ends ``init`` before anything depends on the keys.
 
     Raises
     ------
@@ -109,6 +107,8 @@ def initialise(
     LockedError
         Another process is making the same home.
     """
+    if recovery_file is None and show_recovery is None:
+        raise UsageError("--recovery-file", "is needed where nobody can be shown the recovery key")
     check_can_initialise(home, recovery_file)
     check_password(password)
     if time_zone is not None:
@@ -159,7 +159,6 @@ def _make(
     if open_lab_key(home.lab_key.read_bytes(), password).to_text() != lab.to_text():
         raise LabKeyError("lab-key.age", "could not be read back as it was written")
     return Initialised(
-        recovery_text=None if recovery_file else recovery_text,
         sheet=home.recovery_sheet,
         lab_recipient=lab.recipient.to_text(),
         recovery_recipient=recovery.recipient.to_text(),

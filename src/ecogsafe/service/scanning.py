@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from ecogsafe.catalog import audit, clearances
 from ecogsafe.catalog.clearances import ClearanceRow
+from ecogsafe.catalog.files import Tree as TreeName
 from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import EcogsafeError, ExitStatus, MalformedFileError, SourceUnreadableError, UsageError
 from ecogsafe.core.events import Item
@@ -59,6 +60,8 @@ class ScanOutcome:
     #: clean, but Natus files whose content was left as it was: they are never cleared
     native: int = 0
     cleared: list[ClearanceRow] = field(default_factory=list)
+    #: (tree, path) of files that an earlier clearance no longer speaks for
+    withdrawn: list[tuple[TreeName, str]] = field(default_factory=list)
 
 
 def target_below_out(path: Path) -> ScanTarget | None:
@@ -79,7 +82,8 @@ def targets_in(paths: Iterable[Path]) -> Iterator[ScanTarget | EcogsafeError]:
     for path in paths:
         if not os.path.lexists(path):
             raise UsageError("PATH", "one of the paths given does not exist", next="check the paths")
-        yield from _walk(path)
+        # what lies behind a link that was named is meant; and where it really is tells whether it is below OUT
+        yield from _walk(path.resolve())
 
 
 def _walk(path: Path) -> Iterator[ScanTarget | EcogsafeError]:
@@ -200,14 +204,17 @@ def _note(
             return
         outcome.unreadable.append(result)
         run.fail(result)
+        _withdraw(outcome, target, by=clear is not None)
         return
     outcome.bytes_searched += result.size
+    accepted = [*accepted, *_accepted_before(run, target, result)] if result.findings else accepted
     for finding in result.findings:
         is_accepted = finding.id in accepted
         outcome.accepted += is_accepted
         outcome.findings += not is_accepted
         run.tell(finding.as_event(subject=subject, accepted=is_accepted))
     if not result.is_clean(accepted):
+        _withdraw(outcome, target, by=clear is not None or any(f.owner for f in result.open_findings(accepted)))
         return
     outcome.clean += 1
     if clear is not None and target.tree is not None and target.parts is not None and target.parts.code == clear[0]:
@@ -215,6 +222,7 @@ def _note(
             outcome.native += 1
             message = "is clean of known identifiers, but its content was never de-identified: it only goes sealed"
             run.tell(Item(action="scan", status="note", subject=subject, path=target.shown, message=message))
+            _withdraw(outcome, target, by=True)
             return
         outcome.cleared.append(
             ClearanceRow(
@@ -231,9 +239,25 @@ def _note(
         )
 
 
+def _withdraw(outcome: ScanOutcome, target: ScanTarget, *, by: bool) -> None:
+    """Take an earlier clearance of ``target`` back, if this search was one that could have given it."""
+    if by and target.tree is not None:
+        outcome.withdrawn.append((target.tree.value, target.relpath))
+
+
+def _accepted_before(run: Run, target: ScanTarget, result: ScanResult) -> tuple[str, ...]:
+    """Return what a person called harmless in this file before, if its text is the same still."""
+    if target.tree is None:
+        return ()
+    with run.catalog.read() as tx:
+        row = clearances.clearance_for(tx, target.tree.value, target.relpath)
+    return row.accepted if row is not None and row.text_sha256 == result.text_sha256 else ()
+
+
 def record_clearances(run: Run, outcome: ScanOutcome) -> None:
     """Make the clearances durable, and the acceptance of findings part of the audit."""
     with run.catalog.write() as tx:
+        clearances.withdraw_clearances(tx, outcome.withdrawn)
         clearances.record_clearances(tx, outcome.cleared)
         for row in outcome.cleared:
             for finding in row.accepted:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ecogsafe.catalog import files, runs, subjects, summaries
+from ecogsafe.catalog import files, leases, runs, subjects, summaries
 from ecogsafe.catalog import stores as catalog_stores
-from ecogsafe.catalog.database import Catalog
+from ecogsafe.catalog.copies import LEVELS, Level
+from ecogsafe.catalog.database import Catalog, Transaction
 from ecogsafe.catalog.files import FileTotals
 from ecogsafe.catalog.runs import RunRow
+from ecogsafe.catalog.stores import StoreRow
 from ecogsafe.catalog.summaries import CopySummary
+from ecogsafe.core.config import Settings
 from ecogsafe.core.errors import UsageError
 from ecogsafe.core.events import Item
+from ecogsafe.deid.codes import is_code
+from ecogsafe.service.connections import one_url
 from ecogsafe.service.home import Home
+from ecogsafe.service.key_backup import linking_key_digest, places_with
+from ecogsafe.service.owner import is_dead, word_of
+from ecogsafe.service.running import RUN_LEASE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,8 @@ class StoreCell:
     restored: int
     bad: int
     oldest_evidence: str | None
+    #: files with at least one good copy there that a checksum or a full read proved
+    proven_files: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +53,7 @@ class SubjectState:
     @property
     def copied_everywhere_complete(self) -> int:
         """Number of stores that hold every file, with the store's own checksum or more."""
-        return sum(1 for c in self.cells if c.bad == 0 and c.checksum + c.restored >= self.files)
+        return sum(1 for c in self.cells if c.proven_files >= self.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +66,10 @@ class StatusReport:
     unfinished: tuple[str, ...]
     #: (store, key, reason)
     bad: tuple[tuple[str, str, str], ...]
+    #: runs at work now
     running: tuple[RunRow, ...]
     copies_wanted: int
+    #: places that hold the present linking key
     key_backups: int
     problems: tuple[str, ...] = field(default=())
 
@@ -68,39 +80,100 @@ class StatusReport:
 
 
 def status(home: Home, subject: str | None) -> StatusReport:
-    """Return the state of ``subject``, or of all."""
+    """Return the state of ``subject``, or of all.
+
+    Raises
+    ------
+    UsageError
+        Nobody knows that subject.
+    """
     home.require()
+    if subject is not None and not is_code(subject):
+        raise UsageError("CODE", "is not a subject code", next="ecogsafe status shows the codes")
     settings = home.settings()
+    linking_key = linking_key_digest(home)
     catalog = home.open_catalog()
     try:
-        return _report(catalog, subject, settings.policy.copies, len(settings.key_backup_urls()))
+        return _report(catalog, subject, settings, linking_key)
     finally:
         catalog.close()
 
 
-def _report(catalog: Catalog, subject: str | None, wanted: int, key_backups: int) -> StatusReport:
+def _report(catalog: Catalog, subject: str | None, settings: Settings, linking_key: str | None) -> StatusReport:
     with catalog.read() as tx:
-        stores = {s.store_id: s.url for s in catalog_stores.all_stores(tx)}
+        stores = catalog_stores.all_stores(tx)
+        urls = {s.store_id: s.url for s in stores}
         totals = files.file_totals(tx, subject)
         copied = summaries.copy_summaries(tx, subject)
-        bad = tuple((stores.get(i, i), key, reason) for i, key, reason in summaries.bad_copies(tx, subject))
+        bad_copies = summaries.bad_copies(tx, subject)
+        repaired = summaries.repaired_copies(tx)
         unfinished = tuple(sorted({j.subject for j in subjects.open_journals(tx, subject)}))
         known = {s.code for s in subjects.subjects(tx)} | {t.subject for t in totals}
-        recent = tuple(r for r in runs.recent_runs(tx) if r.ended_at is None)
-    if subject is not None and subject not in known:
-        raise UsageError(subject, "is not a subject of this catalogue", next="ecogsafe status")
-    states = tuple(_state(t, copied, stores) for t in totals)
+        if subject is not None and subject not in known:
+            raise UsageError(subject, "is not a subject of this catalogue", next="ecogsafe status")
+        key_urls = settings.key_backup_urls()
+        holding = places_with(tx, key_urls, linking_key) if linking_key else list(key_urls)
+        problems = [f"{code}: de-identification is unfinished" for code in unfinished]
+        problems += [
+            f"{key} at {urls.get(store_id, store_id)} is bad: {reason}"
+            for store_id, key, reason in bad_copies
+            if (store_id, key) not in repaired
+        ]
+        problems += _too_few(tx, settings, stores, subject)
+        running = _at_work(tx)
+    states = tuple(_state(t, copied, urls) for t in totals)
+    if linking_key and not holding:
+        problems.append(_key_problem(key_urls))
     shown = {c.store for s in states for c in s.cells}
     return StatusReport(
         states=states,
-        stores=tuple(url for url in stores.values() if url in shown),
+        stores=tuple(url for url in urls.values() if url in shown),
         unfinished=unfinished,
-        bad=bad,
-        running=recent,
-        copies_wanted=wanted,
-        key_backups=key_backups,
-        problems=tuple(_problems(states, unfinished, bad, wanted, key_backups)),
+        bad=tuple((urls.get(i, i), key, reason) for i, key, reason in bad_copies),
+        running=running,
+        copies_wanted=settings.policy.copies,
+        key_backups=len(holding),
+        problems=tuple(problems),
     )
+
+
+def _too_few(tx: Transaction, settings: Settings, stores: list[StoreRow], subject: str | None) -> list[str]:
+    """Return whose files fall short of the policy's number of copies, anywhere or off site."""
+    policy = settings.policy
+    level = next(known for known in LEVELS if known == policy.level)
+    words = {"stored": "stored", "checksum": "proven", "restored": "restored"}[level]
+    told = {one_url(d.url): d.offsite for d in settings.destination if d.offsite is not None}
+    away = [s.store_id for s in stores if told.get(s.url, s.kind != "file")]
+    problems = _short(tx, level, subject, policy.copies, f"{words} copies", None)
+    return problems + _short(tx, level, subject, policy.offsite, f"{words} copies off site", away)
+
+
+def _short(
+    tx: Transaction, level: Level, subject: str | None, wanted: int, what: str, stores: list[str] | None
+) -> list[str]:
+    rows = summaries.protection_summaries(tx, level, subject, stores=stores)
+    problems = []
+    for code in sorted({row.subject for row in rows}):
+        of_subject = [row for row in rows if row.subject == code]
+        short = sum(row.files for row in of_subject if row.copies < wanted)
+        if short:
+            total = sum(row.files for row in of_subject)
+            least = min(row.copies for row in of_subject)
+            problems.append(f"{code}: {short:,} of {total:,} files have fewer than {wanted} {what} (least: {least})")
+    return problems
+
+
+def _key_problem(urls: tuple[str, ...]) -> str:
+    if not urls:
+        return "the linking key has no second copy: set [key_backup] urls in config.toml"
+    return f"the linking key as it is now has no second copy: it was not yet put to {', '.join(urls)}"
+
+
+def _at_work(tx: Transaction) -> tuple[RunRow, ...]:
+    """Return the runs that hold their lease; the rows of those that were killed never get an end."""
+    words = [word_of(held.owner) for held in leases.holders(tx, RUN_LEASE) if not is_dead(held.owner)]
+    rows = (runs.run(tx, word) for word in words)
+    return tuple(row for row in rows if row is not None and row.ended_at is None)
 
 
 def _state(total: FileTotals, copied: list[CopySummary], stores: dict[str, str]) -> SubjectState:
@@ -114,29 +187,12 @@ def _state(total: FileTotals, copied: list[CopySummary], stores: dict[str, str])
             restored=c.restored,
             bad=c.bad,
             oldest_evidence=c.oldest_evidence,
+            proven_files=c.proven_files,
         )
         for c in copied
         if c.subject == total.subject and c.tree == total.tree
     )
     return SubjectState(subject=total.subject, tree=total.tree, files=total.files, bytes=total.bytes, cells=cells)
-
-
-def _problems(
-    states: tuple[SubjectState, ...],
-    unfinished: tuple[str, ...],
-    bad: tuple[tuple[str, str, str], ...],
-    wanted: int,
-    key_backups: int,
-) -> list[str]:
-    problems = [f"{code}: de-identification is unfinished" for code in unfinished]
-    problems += [f"{key} at {store} is bad: {reason}" for store, key, reason in bad]
-    for s in states:
-        proven = s.copied_everywhere_complete
-        if proven < wanted:
-            problems.append(f"{s.subject} {s.tree}: {proven} of {wanted} proven copies")
-    if not key_backups and states:
-        problems.append("the linking key has no second copy: set [key_backup] urls in config.toml")
-    return problems
 
 
 def as_items(report: StatusReport) -> list[Item]:
@@ -163,6 +219,7 @@ def as_items(report: StatusReport) -> list[Item]:
                                 "restored": cell.restored,
                                 "bad": cell.bad,
                                 "oldest_evidence": cell.oldest_evidence,
+                                "proven_files": cell.proven_files,
                             }
                             if cell
                             else {}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ecogsafe.service.download import DownloadRequest, download
+from ecogsafe.service.download import download
+from ecogsafe.service.download_planning import DownloadRequest
 from ecogsafe.ui.cli.shell import Shell
 from ecogsafe.ui.cli.store_option import store_url
 

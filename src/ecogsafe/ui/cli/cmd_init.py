@@ -9,7 +9,7 @@ import click
 from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import UsageError
 from ecogsafe.core.events import EventSink, Item, Summary
-from ecogsafe.service.initialise import check_can_initialise, initialise
+from ecogsafe.service.initialise import check_can_initialise, check_password, initialise
 from ecogsafe.service.recover import recover
 from ecogsafe.service.site_zone import machine_zone
 from ecogsafe.ui.cli.shell import Shell
@@ -42,8 +42,14 @@ def _initialise(shell: Shell, recovery_file: Path | None, emit: EventSink) -> Su
         )
     began = monotonic()
     password = shell.new_password()
+    check_password(password)
     zone = _ask_zone(shell)
-    made = initialise(home, password, recovery_file=recovery_file, time_zone=zone, hand_over=_show_recovery_key)
+
+    def show(recovery: str) -> None:
+        with shell.asking():
+            _show_recovery_key(recovery)
+
+    made = initialise(home, password, recovery_file=recovery_file, time_zone=zone, show_recovery=show)
     if recovery_file is not None:
         emit(Item(action="init", status="done", message="recovery key written; keep that file away from this computer"))
     emit(
@@ -77,5 +83,6 @@ def _ask_zone(shell: Shell) -> str | None:
     if not shell.has_terminal:
         return None
     found = machine_zone()
-    answer = click.prompt("Time zone of the recording site (- for later)", default=found or "-", err=True).strip()
+    with shell.asking():
+        answer = click.prompt("Time zone of the recording site (- for later)", default=found or "-", err=True).strip()
     return None if answer in ("", "-") else str(answer)

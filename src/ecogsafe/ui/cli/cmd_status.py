@@ -8,6 +8,7 @@ from ecogsafe.core.errors import ExitStatus
 from ecogsafe.core.events import EventSink, Item, Summary
 from ecogsafe.service.status import StatusReport, as_items, status
 from ecogsafe.ui.cli.shell import Shell
+from ecogsafe.ui.cli.streams import say
 from ecogsafe.ui.cli.words import count_bytes, count_time
 
 _WATCH_S = 2.0
@@ -32,7 +33,7 @@ def _status(shell: Shell, code: str | None, emit: EventSink, *, watch: bool, che
         else:
             if watch:
                 click.clear()
-            click.echo("\n".join(lines_of(report)))
+            say("\n".join(lines_of(report)))
         if not watch or shell.stop.wait(_WATCH_S):
             break
     message = "; ".join(report.problems[:3]) if report.problems else "every file has its proven copies"

@@ -10,6 +10,7 @@ import click
 from ecogsafe.core.errors import ExitStatus
 from ecogsafe.core.events import ErrorEvent, Summary
 from ecogsafe.ui.cli.json_lines import write_line
+from ecogsafe.ui.cli.words import line_of
 
 
 def report_usage(error: click.ClickException, *, as_json: bool) -> None:
@@ -34,9 +35,20 @@ def _without_values(error: click.ClickException) -> str:
         name = error.param.opts[0] if error.param is not None else "an option"
         expected = error.param.type.name if error.param is not None else "another value"
         return f"{name}: the value given does not fit (expected: {expected})"
+    if isinstance(error, click.UsageError) and error.message.startswith("No such command"):
+        return "there is no such command"
     if isinstance(error, click.UsageError) and "unexpected extra argument" in error.message:
         return "there are more arguments than this command takes"
     return error.format_message()
+
+
+def report_failure(event: ErrorEvent, *, as_json: bool) -> None:
+    """Tell of a failure outside the work of a command, where there is no renderer yet."""
+    if as_json:
+        write_line(event)
+        write_line(Summary(command="", exit_status=event.exit_status, files={}, bytes=0, seconds=0.0))
+    else:
+        click.echo(line_of(event), err=True)
 
 
 def bug_event(error: BaseException) -> ErrorEvent:

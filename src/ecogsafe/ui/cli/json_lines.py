@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 
 from ecogsafe.core.events import Event, as_record
+from ecogsafe.ui.cli.streams import say
 
 
 def write_line(event: Event) -> None:
     """Write one event."""
-    sys.stdout.write(json.dumps(as_record(event), ensure_ascii=False, default=str) + "\n")
-    sys.stdout.flush()
+    say(json.dumps(as_record(event), ensure_ascii=False, default=str))

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from ecogsafe import __version__
-from ecogsafe.core.errors import ExitStatus
+from ecogsafe.core.errors import EcogsafeError, ExitStatus
+from ecogsafe.core.events import ErrorEvent
 
 #: command name -> module below this package; a module's ``command`` is the click command
 COMMANDS = {
@@ -131,8 +132,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run_cli(arguments: list[str]) -> int:
     """Carry out one command line and return its exit status."""
-    from ecogsafe.ui.cli.failures import report_usage
+    from ecogsafe.ui.cli.failures import bug_event, report_failure, report_usage
 
+    as_json = "--json" in arguments
     try:
         value: Any = cli.main(args=_globals_first(arguments), prog_name="ecogsafe", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -141,6 +143,12 @@ def run_cli(arguments: list[str]) -> int:
         click.echo("interrupted", err=True)
         return int(ExitStatus.INTERRUPTED)
     except click.ClickException as error:
-        report_usage(error, as_json="--json" in arguments)
+        report_usage(error, as_json=as_json)
         return int(ExitStatus.USAGE)
+    except EcogsafeError as error:
+        report_failure(ErrorEvent.of(error), as_json=as_json)
+        return int(error.exit_status)
+    except Exception as error:  # noqa: BLE001  the border: a broken installation must not show a traceback either
+        report_failure(bug_event(error), as_json=as_json)
+        return int(ExitStatus.BUG)
     return value if isinstance(value, int) else int(ExitStatus.DONE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import ExitStatus
 from ecogsafe.core.events import ErrorEvent, Event, Finding, Item, Progress, Summary, Tally
 from ecogsafe.ui.cli.json_lines import write_line
+from ecogsafe.ui.cli.streams import say
 from ecogsafe.ui.cli.words import count_bytes, count_time, is_detail, line_of
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class _Base(ABC):
         return None
 
     def note(self, text: str) -> None:
-        print(f"ecogsafe: {text}", file=sys.stderr, flush=True)
+        say(f"ecogsafe: {text}", to_errors=True)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -156,7 +156,7 @@ class LineRenderer(_Base):
             return
         line = line_of(event)
         if line:
-            print(line, file=sys.stderr if wrong else sys.stdout, flush=True)
+            say(line, to_errors=wrong)
 
 
 class TerminalRenderer(_Base):
@@ -208,7 +208,7 @@ class TerminalRenderer(_Base):
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line, to_errors=True)
 
     def _move_bar(self, progress: Progress) -> None:
         if self._bar is None:

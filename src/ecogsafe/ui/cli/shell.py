@@ -7,7 +7,8 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -71,8 +72,11 @@ class Shell:
 
         if self.yes:
             return
-        if not self.has_terminal or not click.confirm(question, default=False, err=True):
-            raise ConfirmationNeededError("this command", "was not confirmed", next="answer yes, or give --yes")
+        if self.has_terminal:
+            with self.asking():
+                if click.confirm(question, default=False, err=True):
+                    return
+        raise ConfirmationNeededError("this command", "was not confirmed", next="answer yes, or give --yes")
 
     def password(self) -> Secret:
         """Return the lab password: from the file named by ECOGSAFE_PASSWORD_FILE, or typed.
@@ -87,7 +91,7 @@ class Shell:
             return read_password_file(Path(named))
         if not self.has_terminal:
             raise no_password()
-        with self.renderer.paused():
+        with self.asking():
             return Secret(click.prompt("Lab password", hide_input=True, err=True).encode())
 
     def new_password(self) -> Secret:
@@ -97,8 +101,20 @@ class Shell:
             return read_password_file(Path(named))
         if not self.has_terminal:
             raise no_password()
-        typed = click.prompt("New lab password", hide_input=True, confirmation_prompt="Once more", err=True)
+        with self.asking():
+            typed = click.prompt("New lab password", hide_input=True, confirmation_prompt="Once more", err=True)
         return Secret(typed.encode())
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Hold the live line still while something is typed, and let Ctrl-C end the command at once."""
+        handler = signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with self.renderer.paused():
+                yield
+        finally:
+            signal.signal(signal.SIGINT, handler)
 
     def carry_out(self, command: str, work: Callable[[Run], None]) -> int:
         """Run ``work`` as a run of this home; show its events, its errors and its summary; return the status."""

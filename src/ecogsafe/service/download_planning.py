@@ -1,0 +1,167 @@
+"""Which objects of a store become which files; keys are taken apart before anything is fetched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from ecogsafe.catalog import copies
+from ecogsafe.catalog.copies import CopyRow
+from ecogsafe.catalog.files import FileRow
+from ecogsafe.core.errors import ExitStatus, UsageError
+from ecogsafe.core.events import Item
+from ecogsafe.deid.codes import is_code
+from ecogsafe.deid.layout import Tree, parse_target
+from ecogsafe.service.connections import Connection
+from ecogsafe.service.presence import path_of_key
+from ecogsafe.service.running import Run
+from ecogsafe.stores.protocol import OWN_PREFIX, ObjectInfo
+
+DEFAULT_JOBS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadRequest:
+    """What the user asked for."""
+
+    folder: Path
+    url: str
+    subjects: tuple[str, ...] = ()
+    globs: tuple[str, ...] = ()
+    #: skip what already stands, by path, below this folder
+    missing_in: Path | None = None
+    decrypt: bool = True
+    dry_run: bool = False
+    jobs: int = DEFAULT_JOBS
+
+    def check(self) -> None:
+        """Raise UsageError for folders that are not there and codes that are none."""
+        if not _is_folder(self.folder):
+            raise UsageError("DIR", "there is no such folder", next="make it (mkdir) and run the same command again")
+        if self.missing_in is not None and not _is_folder(self.missing_in):
+            raise UsageError("--missing-in", "there is no such folder", next="check the path")
+        if not all(map(is_code, self.subjects)):
+            raise UsageError("-s", "is not a subject code", next="ecogsafe status shows the codes")
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One object and the file it becomes."""
+
+    info: ObjectInfo
+    target: PurePosixPath
+    #: it is opened on the way
+    sealed: bool
+    copy: CopyRow | None
+    file: FileRow | None
+    subject: str
+
+    @property
+    def content_size(self) -> int:
+        """Bytes of the file, as far as is known."""
+        return self.file.size if self.file and self.expected_sha256 else self.info.size
+
+    @property
+    def expected_sha256(self) -> str | None:
+        """The digest that the file must have; None where the catalogue knows none of just these bytes."""
+        is_content = self.sealed or not self.info.key.endswith(".age")
+        return self.file.sha256 if self.file is not None and is_content else None
+
+    @property
+    def rank(self) -> tuple[bool, bool, bool]:
+        """Larger for what is better to take where several objects become one file."""
+        is_good = self.copy is not None and self.copy.bad_at is None
+        is_current = self.file is not None and self.file.superseded_at is None
+        return is_good, is_current, not self.sealed
+
+
+class DownloadPlan:
+    """What is fetched, by target."""
+
+    def __init__(self, run: Run, connection: Connection, request: DownloadRequest) -> None:
+        self._run = run
+        self._request = request
+        self._by_target: dict[str, Wanted] = {}
+        with run.catalog.read() as tx:
+            pairs = copies.copies_in_store(tx, connection.store_id)
+        known = {copy.key: (copy, file) for copy, file in pairs}
+        for info in _listed(connection, request):
+            self._add(info, known)
+
+    @property
+    def wanted(self) -> list[Wanted]:
+        """What is to be fetched, in the order of the listing."""
+        return list(self._by_target.values())
+
+    def _add(self, info: ObjectInfo, known: Mapping[str, tuple[CopyRow, FileRow]]) -> None:
+        request = self._request
+        path, is_sealed = path_of_key(info.key)
+        parts = next((p for tree in Tree if (p := parse_target(tree, path))), None)
+        if parts is None:
+            # a store can hold any name; only those of our own form ever become paths here
+            if not info.key.startswith(OWN_PREFIX):
+                self._count("foreign_objects")
+            return
+        target = info.key.removesuffix(".age") if is_sealed and request.decrypt else info.key
+        if request.subjects and parts.code not in request.subjects:
+            return
+        if request.globs and not any(fnmatch(target, g) or fnmatch(info.key, g) for g in request.globs):
+            return
+        if request.missing_in is not None and os.path.lexists(request.missing_in / target):
+            self._count("not_missing")
+            return
+        copy, file = known.get(info.key, (None, None))
+        wanted = Wanted(
+            info=info,
+            target=PurePosixPath(target),
+            sealed=is_sealed and request.decrypt,
+            copy=copy,
+            file=file,
+            subject=parts.code,
+        )
+        earlier = self._by_target.get(target)
+        if earlier is not None:
+            wanted, other = (wanted, earlier) if wanted.rank > earlier.rank else (earlier, wanted)
+            self._tell_twice(wanted, other)
+        self._by_target[target] = wanted
+
+    def _count(self, name: str) -> None:
+        self._run.counts[name] = self._run.counts.get(name, 0) + 1
+
+    def _tell_twice(self, taken: Wanted, other: Wanted) -> None:
+        digests = {w.expected_sha256 for w in (taken, other)}
+        is_same = len(digests) == 1 and None not in digests
+        message = f"stands in the store both sealed and plain; {'the same content' if is_same else 'only the other'}"
+        if not is_same:
+            message += f" ({taken.info.key}) is fetched: -f chooses, --no-decrypt fetches both"
+            self._run.tally.skipped += 1
+            self._run.tally.note(ExitStatus.PARTIAL)
+        self._run.tell(
+            Item(
+                action="download",
+                status="note" if is_same else "skipped",
+                subject=other.subject,
+                key=other.info.key,
+                path=str(other.target),
+                message=message,
+            )
+        )
+
+
+def _listed(connection: Connection, request: DownloadRequest) -> Iterator[ObjectInfo]:
+    if not request.subjects:
+        yield from connection.store.list()
+        return
+    for code in dict.fromkeys(request.subjects):
+        for prefix in (f"{code}/", f"{code}_edf/", f"{code}_vtc/", f"{code}_snc/"):
+            yield from connection.store.list(prefix)
