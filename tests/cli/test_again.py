@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ecogsafe.catalog import subjects
+from ecogsafe.service.home import Home
 from tests.cli.lab import Lab
 from tests.cli.test_gate import edf_of
 from tests.cli.trees import digests, tree_state
@@ -219,7 +221,20 @@ def test_undo_of_files_that_were_changed_leaves_and_lists_them(handed_over: Lab)
     assert [e["path"] for e in done.of("item", action="undo", status="failed")] or done.of("item", status="skipped")
 
 
-def test_uploads_are_refused_while_a_journal_is_open(applied: Lab, store: Path) -> None:
+def test_uploads_are_refused_while_the_catalogue_knows_an_open_journal(applied: Lab, store: Path) -> None:
+    """Somebody removed the marker; the catalogue still knows, and so does `status`."""
+    code = applied.codes["a"]
+    catalog = Home(applied.home).open_catalog()
+    with catalog.write() as tx:
+        subjects.open_journal(tx, f"{code}-0009-00000000", subject=code, kind="apply", sha256="0" * 64, undoes=None)
+    catalog.close()
+    words = ["--json", "upload", "-d", applied.out, "--to", store.as_uri(), "-t", "e"]
+    assert applied.here(*words, status=11).error["code"] == "locked"
+    assert not data_in(store)
+    assert f"{code}: de-identification is unfinished" in applied.here("status").said
+
+
+def test_uploads_are_refused_while_a_marker_lies_in_the_outbox(applied: Lab, store: Path) -> None:
     """The marker alone is enough: the outbox may be on another computer's disk."""
     code = applied.codes["a"]
     marker = applied.out / f".ecogsafe-open-{code}"

@@ -52,6 +52,20 @@ def test_items_of_an_upload_tell_what_where_and_how(applied: Lab) -> None:
     assert done.summary["bytes"] == progress["bytes_total"]
 
 
+def test_status_tells_every_problem(applied: Lab) -> None:
+    store = applied.folder / "store"
+    store.mkdir()
+    empty = applied.here("--json", "status")
+    assert empty.summary["message"].startswith("not safe yet") == bool(empty.of("item", action="problem"))
+    applied.here("upload", "-d", applied.out, "--to", store.as_uri(), "-t", "e")
+    done = applied.here("--json", "status")
+    problems = done.of("item", action="problem")
+    assert len(problems) == done.summary["counts"]["unsafe"] > 0
+    assert done.summary["message"].startswith("not safe yet: ")
+    assert done.summary["files"]["done"] == 6
+    assert applied.here("--json", "status", "--check", status=3).summary["counts"] == done.summary["counts"]
+
+
 def test_an_error_tells_what_is_safe_and_what_to_do(applied: Lab) -> None:
     done = applied.here("--json", "upload", "-d", applied.folder / "nowhere", "-b", "x-y-z", "-t", "v", status=2)
     error = done.error

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ import pytest
 from ecogsafe.synthetic.export import Form
 from ecogsafe.synthetic.ledger import Ledger, search
 from tests.cli.conftest import hand_over
-from tests.cli.lab import Lab
+from tests.cli.lab import Lab, Result
 from tests.cli.recordings import decimated_samples, edfio_samples, natus_samples
-from tests.cli.trees import digests, tree_state
+from tests.cli.trees import State, digests, tree_state
 from tests.servers.seaweed import SeaweedServer
 
 #: shorter terms turn up in ciphertext by chance
@@ -52,47 +53,52 @@ def sealed_apart(folder: Path) -> Iterator[tuple[Path, bool]]:
 def residue(folder: Path, terms: list[str], scratch: Path) -> list[str]:
     """Search names and bytes of a folder; ciphertext only for terms that chance does not write."""
     found = [f"{r.path}: {r.term}" for r in search(folder, [t for t in terms if len(t) >= _LONG])]
-    readable = scratch / "readable"
-    readable.mkdir()
+    scratch.mkdir()
     for number, (path, is_sealed) in enumerate(sealed_apart(folder)):
-        (readable / f"{number}").write_bytes(os.fsencode(path.relative_to(folder)))
+        (scratch / f"{number}").write_bytes(os.fsencode(path.relative_to(folder)))
         if not is_sealed:
-            os.link(path, readable / f"{number}.bytes")
-    return found + [f"{r.path}: {r.term}" for r in search(readable, [t for t in terms if len(t) < _LONG])]
+            os.link(path, scratch / f"{number}.bytes")
+    return found + [f"{r.path}: {r.term}" for r in search(scratch, [t for t in terms if len(t) < _LONG])]
+
+
+@dataclass
+class Places:
+    """Where the two kinds of data go."""
+
+    #: by ``-t``
+    urls: dict[str, str]
+    #: by ``-t``; empty where the stores are folders
+    buckets: dict[str, str]
+    #: folders that are the stores, or take what is fetched from them
+    folders: dict[str, Path]
+
+
+def make_places(lab: Lab, server: SeaweedServer, scheme: str) -> Places:
+    folders = {kind: lab.folder / f"store-{kind}" for kind in ("v", "e")}
+    for folder in folders.values():
+        folder.mkdir()
+    if scheme == "file":
+        return Places({kind: folder.as_uri() for kind, folder in folders.items()}, {}, folders)
+    lab.extra_env = server.env()
+    buckets = {kind: server.new_bucket() for kind in folders}
+    return Places({kind: f"s3://{bucket}" for kind, bucket in buckets.items()}, buckets, folders)
 
 
 @pytest.mark.parametrize(("form", "scheme"), [("hospital", "s3"), ("half-processed", "file"), ("mixed", "s3")])
 def test_the_whole_job(lab: Lab, s3_server: SeaweedServer, form: Form, scheme: str) -> None:
     hand_over(lab, form)
     assert lab.ledger is not None
-    # one form as processes of their own, the others within this one, to save time
+    # one form by processes of their own where much is at stake; the rest within this one, to save time
     run = lab.run if form == "hospital" else lab.here
     before = tree_state(lab.export)
     terms = all_terms(lab.ledger)
     opened = {s.edf: edfio_samples(lab.export / s.edf) for s in lab.ledger.segments}
     thinned = (s.study for s in lab.ledger.segments if s.decimated)
     opened |= {study: {"Decimated": decimated_samples(lab.export / study)} for study in thinned}
-    urls = {}
-    for name in ("v", "e"):
-        (lab.folder / f"store-{name}").mkdir()
-        urls[name] = (lab.folder / f"store-{name}").as_uri()
-    if scheme == "s3":
-        lab.extra_env = s3_server.env()
-        buckets = {name: s3_server.new_bucket() for name in urls}
-        urls = {name: f"s3://{bucket}" for name, bucket in buckets.items()}
+    places = make_places(lab, s3_server, scheme)
 
-    # plan: nothing changes, and it tells the order in time
-    for key in ("a", "b"):
-        told = run("--json", "deid", "plan", lab.export, "--to", lab.out, "--identifiers", lab.identifiers(key))
-        starts = [e["details"]["start"] for e in told.of("item", action="segment")]
-        assert len(starts) == 3
-        assert starts == sorted(starts)
-    assert tree_state(lab.export) == before
-    assert not lab.out.exists()
-
-    # apply, both patients; once as lines for a person, once as JSON
-    with_a = run("deid", "apply", lab.export, "--to", lab.out, "--identifiers", lab.identifiers("a"), "-v")
-    assert "report" in with_a.said
+    plan_both(lab, before)
+    assert "report" in run(*lab.apply_words("a"), "-v").said
     lab.apply("b")
     lab.codes["a"] = next(p.name for p in (lab.out / "video").iterdir() if p.name != lab.codes["b"])
     left = {p.relative_to(lab.export).as_posix() for p in lab.export.rglob("*") if p.is_file()}
@@ -100,44 +106,48 @@ def test_the_whole_job(lab: Lab, s3_server: SeaweedServer, form: Form, scheme: s
     assert list(search(lab.out, terms)) == []
     check_recordings(lab, opened)
 
-    # upload, verify, status, download
-    for name in ("v", "e"):
-        sent = run("--json", "upload", "-d", lab.out, "--to", urls[name], "-t", name)
-        assert sent.summary["files"]["done"] == sum(
-            1
-            for tree in (("video", "text") if name == "v" else ("edf",))
-            for p in (lab.out / tree).rglob("*")
-            if p.is_file()
-        )
-    run("verify", "-v")
-    run("--json", "verify", "--deep")
-    run("status", lab.codes["a"])
-    run("--json", "status")
-    for name, trees in (("v", ("video", "text")), ("e", ("edf",))):
-        back = lab.folder / f"back-{name}"
-        back.mkdir()
-        run("download", "--from", urls[name], "-d", back, "-v")
-        assert digests(back) == {name: d for tree in trees for name, d in digests(lab.out / tree).items()}
+    send_and_bring_back(lab, places, run)
 
-    # nowhere: not in the home, not in the stores, not in a word that was said
-    for index, place in enumerate(("v", "e")):
-        stored = lab.folder / f"store-{place}"
-        if scheme == "s3":
-            fetched(s3_server, buckets[place], stored)
-        assert any(stored.rglob("*.age"))
-        scratch = lab.folder / f"scratch-{index}"
-        scratch.mkdir()
-        assert residue(stored, terms, scratch) == []
-    scratch = lab.folder / "scratch-home"
-    scratch.mkdir()
-    assert residue(lab.home, terms, scratch) == []
+    for bucket, folder in zip(places.buckets.values(), places.folders.values(), strict=False):
+        fetched(s3_server, bucket, folder)
+    for number, place in enumerate((*places.folders.values(), lab.home)):
+        assert any(place.rglob("*.age"))
+        assert residue(place, terms, lab.folder / f"scratch-{number}") == []
 
-    # and back: every byte, name, mode and time
     for key in ("a", "b"):
         run("--yes", "deid", "undo", lab.codes[key], "-v")
     assert tree_state(lab.export) == before
-    assert not [p for p in lab.out.rglob("*") if p.is_file()]
-    assert lab.residue_in_words([*terms, str(lab.export.parent.name)]) == []
+    assert digests(lab.out) == {}
+    assert lab.residue_in_words([*terms, lab.export.parent.name]) == []
+
+
+def plan_both(lab: Lab, before: State) -> None:
+    """Look at both plans: they tell the order in time and change nothing."""
+    for key in ("a", "b"):
+        words = ["deid", "plan", lab.export, "--to", lab.out, "--identifiers", lab.identifiers(key)]
+        starts = [e["details"]["start"] for e in lab.here("--json", *words).of("item", action="segment")]
+        assert len(starts) == 3
+        assert starts == sorted(starts)
+    assert tree_state(lab.export) == before
+    assert not lab.out.exists()
+
+
+def send_and_bring_back(lab: Lab, places: Places, run: Callable[..., Result]) -> None:
+    """Upload, verify both ways, look at the status, download, and compare."""
+    trees = {"v": ("video", "text"), "e": ("edf",)}
+    expected = {kind: {n: d for tree in trees[kind] for n, d in digests(lab.out / tree).items()} for kind in trees}
+    for kind, url in places.urls.items():
+        sent = run("--json", "upload", "-d", lab.out, "--to", url, "-t", kind)
+        assert sent.summary["files"]["done"] == len(expected[kind])
+    lab.here("verify", "-v")
+    lab.here("--json", "verify", "--deep")
+    lab.here("status", lab.codes["a"])
+    lab.here("--json", "status")
+    for kind, url in places.urls.items():
+        back = lab.folder / f"back-{kind}"
+        back.mkdir()
+        run("download", "--from", url, "-d", back, "-v")
+        assert digests(back) == expected[kind]
 
 
 def check_recordings(lab: Lab, opened: dict[str, dict[str, str]]) -> None:

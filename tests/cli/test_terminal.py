@@ -216,6 +216,7 @@ def test_undo_asks_when_copies_stand_in_stores(handed_over: Lab, spawn: Spawn) -
     code = handed_over.codes["b"]
     refused = handed_over.run("--json", "deid", "undo", code, status=2)
     assert refused.error["code"] == "confirmation-needed"
+    assert "3 copies" in refused.error["message"], "a script is not told what was asked"
     child = spawn(handed_over, "deid", "undo", code, ECOGSAFE_PASSWORD_FILE=str(handed_over.password_file))
     child.expect(r"copies.*\[y/N\]")
     child.sendline("y")

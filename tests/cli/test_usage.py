@@ -40,6 +40,17 @@ def test_command_lines_that_do_not_fit(lab: Lab, words: Sequence[str], told: str
     lab.here("--json", *words, status=2)
 
 
+@pytest.mark.parametrize("folder", ["nowhere", "a file", "empty"])
+def test_a_dir_that_holds_nothing_to_send(lab: Lab, folder: str) -> None:
+    (lab.folder / "empty").mkdir()
+    (lab.folder / "a file").write_bytes(b"")
+    (lab.folder / "store").mkdir()
+    url = (lab.folder / "store").as_uri()
+    done = lab.here("--json", "upload", "-d", lab.folder / folder, "--to", url, "-t", "e", status=2)
+    assert done.error["message"].startswith("DIR: ")
+    assert list((lab.folder / "store").iterdir()) == []
+
+
 def test_a_name_given_to_an_option_by_mistake_is_not_repeated(lab: Lab) -> None:
     lab.here("deid", "plan", "export", "Quillonby", status=2)
     lab.here("upload", "-d", ".", "-b", "x-y", "-t", "Quillonby", status=2)

@@ -56,12 +56,20 @@ def test_whole_names_placeholders_and_shielded_cells() -> None:
         "b0000002,Wib~ Ann,12,'+1 206,,\n"
     )
     assert [r.identifiers for r in table.rows] == [
-        Identifiers(last_name="Quxley", first_name="Zed Ode", also=("=SUM(1)",)),
+        Identifiers(last_name="Quxley", first_name="Zed Ode", also=("=SUM(1)", "x")),
         Identifiers(last_name="Wib", first_name="Ann", mrn="12", also=("+1 206",)),
     ]
     assert table.ignored_columns == (5,)
     both = _table('code,name,last,first\nb0000001,"Old, Zed",Quxley,Zed\n')
     assert both.rows[0].identifiers == Identifiers(last_name="Quxley", first_name="Zed", also=("Old, Zed",))
+
+
+def test_short_names_are_names_and_empty_numbers_are_not_numbers() -> None:
+    table = _table("code,last,first,mrn,dob\rb0000001,Na,X,NA,xx\rb0000002,?,Nan,0000,-\r")
+    assert [r.identifiers for r in table.rows] == [
+        Identifiers(last_name="Na", first_name="X"),
+        Identifiers(first_name="Nan"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,9 @@ def test_a_folder_where_names_must_not_stand_is_refused(bench: Bench, tmp_path: 
     assert check_folder(tmp_path / "new", CODE, refused) == tmp_path / "new"
     (tmp_path / "empty").mkdir()
     assert check_folder(tmp_path / "empty", CODE, refused) == tmp_path / "empty"
+    (tmp_path / "empty").chmod(0o755)
+    assert not _again(bench, tmp_path / "empty").not_done
+    assert (tmp_path / "empty").stat().st_mode & 0o7777 == 0o700
     marker(tmp_path / "full", "b0000002").touch()
     with pytest.raises(UsageError, match="not empty"):
         check_folder(tmp_path / "full", CODE, refused)

@@ -62,7 +62,7 @@ def test_a_name_of_another_subject_is_found_too(lab: Lab) -> None:
     write_edf(other, noted, 1)
     write_edf(other, person, 2)
     done = lab.here("--json", "deid", "apply", other, "--to", lab.out, "--settle", "0", status=20)
-    assert {e["kind"] for e in done.of("finding")} == {"full name of another subject"}
+    assert all(e["kind"].endswith("name of another subject") for e in done.of("finding"))
     assert len({e["path"] for e in done.of("finding")}) == 1 and done.summary["counts"]["cleared"] == 1
 
 

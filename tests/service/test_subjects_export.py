@@ -10,8 +10,12 @@ from typing import Any
 
 import openpyxl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ecogsafe.core.errors import NoSpaceError, UsageError
+from ecogsafe.deid.code_table import read_code_table
+from ecogsafe.deid.identifiers import Identifiers
 from ecogsafe.service import spreadsheet
 from ecogsafe.service.spreadsheet import Form, Table, as_csv, as_xlsx, check_target, write_table
 from tests.cli.lab import Lab
@@ -84,6 +88,23 @@ def test_no_cell_is_a_formula() -> None:
         assert bool(cell.quotePrefix) == (number < 8)
         assert sheet.cell(row=number, column=3).data_type == "n"
     assert as_csv(Table(("code",), [("a0000001",)])).isascii()
+
+
+_WORDS = st.text(st.characters(exclude_characters="|", exclude_categories=("C", "Z")), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(_WORDS, _WORDS, _WORDS), min_size=1, max_size=3))
+def test_what_was_exported_is_read_back_as_it_was(rows: list[tuple[str, str, str]]) -> None:
+    columns = ("code", "last_name", "first_name", "also")
+    table = Table(columns, [(f"a{i:07x}", *row) for i, row in enumerate(rows)])
+    back = read_code_table(as_csv(table).decode("utf-8-sig"))
+    said = [(r.identifiers.last_name, r.identifiers.first_name, "|".join(r.identifiers.also)) for r in back.rows]
+    nothing = {"", "-", "--", ".", "?", "n/a", "#n/a", "unknown", "none", "null"}
+    meant = [Identifiers(last_name=a, first_name=b, also=(c,)) for a, b, c in rows]
+    wanted = [(m.last_name, m.first_name, "|".join(m.also)) for m in meant]
+    kept = [tuple("" if w.casefold() in nothing else w for w in row) for row in wanted]
+    assert said == [row for row in kept if any(row)]
 
 
 def test_targets_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,8 @@ def test_what_is_no_file_of_ours_is_refused(lab: Lab, monkeypatch: pytest.Monkey
     path = _write(lab, TABLE)
     path.write_bytes("code,last\nb0000001,Qüxley\n".encode("cp1252"))
     assert "is not UTF-8" in lab.here("--json", "subjects", "import", path, status=2).error["message"]
+    path.write_bytes("code\tlast\nb0000001\tQüxley\n".encode("utf-16"))
+    assert lab.here("--json", "subjects", "import", path, "--dry-run").summary["message"].startswith("1 new")
     link = lab.folder / "link.csv"
     link.symlink_to(path)
     for other in (link, lab.folder / "Quxley missing.csv"):

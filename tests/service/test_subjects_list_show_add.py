@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import sys
 from pathlib import Path
 from unittest import mock
 
+import pexpect
 import pytest
 
 from ecogsafe.catalog import audit
 from ecogsafe.core.private import Secret
+from ecogsafe.deid.identifiers import Identifiers
 from ecogsafe.service.home import Home
 from ecogsafe.service.running import running
 from ecogsafe.service.subject_showing import SubjectPage, parts_of, show_subject
@@ -136,6 +139,28 @@ def test_add_draws_a_code_and_finds_it_again(lab: Lab) -> None:
         assert audit.check(tx) == []
     assert next(a for a in acts if a[0] == "subjects add") == ("subjects add", person.code, "revision 2")
     assert lab.residue_in_words(["Wibbelton", "0042", "1980-02-03"]) == []
+
+
+def test_add_asks_on_a_terminal(lab: Lab) -> None:
+    words = ["-m", "ecogsafe", "subjects", "add"]
+    child = pexpect.spawn(sys.executable, words, env=lab.env(), encoding="utf-8", timeout=60)  # type: ignore[arg-type]
+    for question, answer in (
+        ("Last name", "Wibbelton"),
+        ("First name", "Ann"),
+        ("Middle name", ""),
+        ("Medical record number", "0042"),
+        ("Birth date", "1980-02-03"),
+        ("Anything else", "Nan | 555-0199"),
+    ):
+        child.expect(question)
+        child.sendline(answer)
+    child.expect("the code is [0-9a-f]{8}")
+    child.expect(pexpect.EOF)
+    child.close()
+    (person,) = linking_key(lab).persons
+    assert child.exitstatus == 0 and person.identifiers == Identifiers(
+        last_name="Wibbelton", first_name="Ann", mrn="0042", birth_date="1980-02-03", also=("Nan", "555-0199")
+    )
 
 
 def test_add_takes_a_code_used_before(lab: Lab) -> None:

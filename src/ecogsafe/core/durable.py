@@ -33,7 +33,9 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, replace: boo
     OSError
         The disk refused; nothing but a temporary file may have been left, and it is removed.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    # a hidden name keeps its own beginning: a folder store knows its unfinished files by it
+    hidden = path.name if path.name.startswith(".") else f".{path.name}"
+    temporary = path.with_name(f"{hidden}.{secrets.token_hex(4)}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(fd, "wb") as out:

@@ -50,6 +50,9 @@ _PERHAPS_CODE = {
     "patientnumber": "mrn",
     "pid": "mrn",
 }
+#: what is written where nothing is known; for names no more than that: Na, X and Nan are names
+_NOTHING = frozenset({"", "-", "--", ".", "?", "n/a", "#n/a", "unknown", "none", "null"})
+_NUMBERS = ("mrn", "birth_date")
 #: further columns of `ecogsafe subjects export`, which mean nothing here
 _OURS = frozenset({"created", "segments", "firststart", "files", "bytes", "copies", "withdrawn"})
 
@@ -90,6 +93,7 @@ def read_code_table(text: str) -> CodeTable:
     UsageError
         It is no CSV, names no column for the code, or two columns for the same thing.
     """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     first = text.split("\n", 1)[0]
     separator = max(_SEPARATORS, key=lambda s: len([c for c in first.split(s) if _known(_key(c))]))
     records = _records(text, separator)
@@ -160,10 +164,10 @@ def _row(number: int, cells: Sequence[str], fields_of: Sequence[str | None]) -> 
     also: list[str] = []
     for name, cell in zip(fields_of, cells, strict=False):
         text = _SHIELDED.sub("", cell.strip(), count=1)
-        if name is None or is_placeholder(text):
+        if name is None or text.casefold() in _NOTHING or (name in _NUMBERS and is_placeholder(text)):
             continue
         if name == "also":
-            also += [t for t in map(str.strip, text.split("|")) if not is_placeholder(t)]
+            also += [t for t in map(str.strip, text.split("|")) if t.casefold() not in _NOTHING]
         else:
             values[name] = text
     code = values.pop("code", "").lower()

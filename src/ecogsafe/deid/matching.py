@@ -115,7 +115,7 @@ class Matcher:
             hit = _judge(data, start, stop, pattern.encoding, term)
             if hit is not None:
                 yield hit
-        for view in accents.views(data, lowered):
+        for view in accents.views(data, lowered, self.longest):
             plain = UTF8 if view.encoding == CP1252 else view.encoding
             for start, stop, pattern, term in self._matches(view.data):
                 if pattern.encoding != plain or not view.differs(start, stop):

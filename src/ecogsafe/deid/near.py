@@ -18,6 +18,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rapidfuzz.distance import OSA
 
@@ -28,7 +29,19 @@ from ecogsafe.deid.hits import Hit
 from ecogsafe.deid.identifiers import Identifiers
 from ecogsafe.deid.name_rules import Rule, letters_in
 from ecogsafe.deid.terms import Decision, TermKind
-from ecogsafe.deid.text_words import Word, joint, words_in
+from ecogsafe.deid.text_words import (
+    Word,
+    decoded,
+    eight_bit_words,
+    joint,
+    runs_in,
+    sixteen_bit_words,
+    utf16_texts,
+    words_of,
+)
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 #: Shorter names have too many words beside them.
 _LEAST_LETTERS = 6
@@ -79,6 +92,9 @@ class NearSearch:
                     self._add_short_forms(kind, text)
         for text in (*person.also, *also_terms):
             self._add_further(text)
+        self._halves = {half for name in self._names for half in _long_halves(name)}
+        self._short_runs = {t.encode() for t in (*self._halves, *self._short_forms) if t.isascii()}
+        self._wanted: dict[bytes, bool] = {}
         lengths = [len(name) for name in (*self._names, *self._short_forms, *self._beside)]
         self._shortest = min(map(len, self._names), default=0) - 1
         self._longest = max(map(len, self._names), default=-1) + 1
@@ -92,27 +108,45 @@ class NearSearch:
 
     def hits(self, data: bytes) -> Iterator[Hit]:
         """Yield what in ``data`` resembles a name, spared ordinary words included, in no particular order."""
-        for found in words_in(data):
-            yield from self._hits(data, found)
+        if any(map(self._is_wanted_run, runs_in(data))):
+            yield from self._hits(data, list(eight_bit_words(data)))
+        for encoding, texts in utf16_texts(data):
+            if any(self._is_wanted(word) for _, text in texts for word in set(words_of(text))):
+                yield from self._hits(data, list(sixteen_bit_words(data, encoding, texts)))
+
+    def _is_wanted_run(self, run: bytes) -> bool:
+        """Return whether a run of 8-bit letters can be a part of a hit: most text is passed over by it."""
+        known = self._wanted.get(run)
+        if known is None:
+            may_be = len(run) >= self._shortest or run.lower() in self._short_runs
+            known = may_be and any(map(self._is_wanted, words_of(decoded(run)[0])))
+            self._remember(self._wanted, run, known)
+        return known
+
+    def _is_wanted(self, word: str) -> bool:
+        text = _folded(word)
+        return text in self._halves or text in self._short_forms or self._judge(text) is not None
 
     def _hits(self, data: bytes, found: list[Word]) -> Iterator[Hit]:
         previous: Word | None = None
+        before = ""
         for index, word in enumerate(found):
             text = _folded(word.text)
             verdict = self._judge(text)
             if verdict is not None:
-                if verdict.spared and previous is not None and _folded(previous.text) in _TITLES:
+                if verdict.spared and previous is not None and before in _TITLES:
                     verdict = _Verdict(verdict.name, spared=False)
                 yield _hit(word, word, verdict)
             elif (short := self._short_forms.get(text)) is not None and (
                 _stands_alone(text) or self._is_beside_a_name(data, found, index)
             ):
                 yield _hit(word, word, _Verdict(short, spared=False))
-            if previous is not None and (between := joint(data, previous, word)) is not None:
-                pair = self._judge_pair(_folded(previous.text), between, text)
+            if previous is not None and (text in self._halves or before in self._halves):
+                between = joint(data, previous, word)
+                pair = self._judge_pair(before, between, text) if between is not None else None
                 if pair is not None:
                     yield _hit(previous, word, pair)
-            previous = word
+            previous, before = word, text
 
     def _judge(self, text: str) -> _Verdict | None:
         """Return what the folded word ``text`` is taken for."""
@@ -124,10 +158,14 @@ class NearSearch:
             bare = _LETTERS.findall(text)
             if not any(part in self._whole for part in bare):
                 verdict = next(filter(None, (self._resembles(part) for part in dict.fromkeys((text, *bare)))), None)
-        if len(self._judged) >= _MOST_REMEMBERED:
-            self._judged.clear()
-        self._judged[text] = verdict
+        self._remember(self._judged, text, verdict)
         return verdict
+
+    @staticmethod
+    def _remember(known: dict[K, V], key: K, value: V) -> None:
+        if len(known) >= _MOST_REMEMBERED:
+            known.clear()
+        known[key] = value
 
     def _resembles(self, text: str) -> _Verdict | None:
         if not self._shortest <= len(text) <= self._longest:
@@ -199,6 +237,17 @@ class NearSearch:
             for part in spelling.words_of(text):
                 if not ordinary.is_ordinary(_folded(part)):
                     self._add(TermKind.ALSO, part)
+
+
+def _long_halves(name: str) -> Iterator[str]:
+    """Yield what is left whole, on the longer side, where a space or a mark was typed into or for a letter."""
+    words_there = name.split(" ")
+    if len(words_there) == 2:
+        # its own space is where it was, and another letter is wrong
+        yield from (word for word in words_there if len(word) > 2)
+    least = (len(name) - 1) // 2
+    for at in range(1, len(name)):
+        yield from (half for half in (name[:at], name[at:], name[at + 1 :]) if len(half) >= least)
 
 
 def _joined(name: str) -> tuple[str, str]:

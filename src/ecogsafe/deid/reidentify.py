@@ -71,9 +71,7 @@ class Reidentification:
         """
         try:
             self._check_room()
-            if self.disk.lstat(self.folder) is None:
-                self.disk.make_folder(self.folder, _FOLDER_MODE)
-                self.disk.sync_folder(self.folder.parent)
+            self._take_folder()
             self._set_marker()
             outcome = self._make_all()
             self._restore_folders()
@@ -95,6 +93,16 @@ class Reidentification:
         if free < needed:
             problem = f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
             raise NoSpaceError("DIR", problem, safe="Nothing was written", next="make room, or name another disk")
+
+    def _take_folder(self) -> None:
+        """Make DIR, or close it to others: the names in it could be listed."""
+        state = self.disk.lstat(self.folder)
+        if state is None:
+            self.disk.make_folder(self.folder, _FOLDER_MODE)
+            self.disk.sync_folder(self.folder.parent)
+        elif stat.S_IMODE(state.st_mode) != _FOLDER_MODE:
+            times = {"atime_ns": state.st_atime_ns, "mtime_ns": state.st_mtime_ns}
+            self.disk.restore_folder(self.folder, mode=_FOLDER_MODE, **times)
 
     def _set_marker(self) -> None:
         path = marker(self.folder, self.code)

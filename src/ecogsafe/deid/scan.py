@@ -14,14 +14,17 @@ from typing import BinaryIO
 
 from ecogsafe.core.errors import SourceChangedError
 from ecogsafe.core.events import Finding as FindingEvent
-from ecogsafe.deid.matching import CONTEXT_BYTES, Hit, Matcher, outermost
+from ecogsafe.deid.hits import Hit, outermost
+from ecogsafe.deid.matching import Matcher
+from ecogsafe.deid.piecewise import FreeText, search_pieces, told
+from ecogsafe.formats.free_text import free_text_regions
 from ecogsafe.formats.kinds import Kind
 from ecogsafe.formats.regions import Region, file_size, read_at
 from ecogsafe.formats.text_digest import TextDigest
 from ecogsafe.formats.text_regions import text_regions
 
 #: Raised when a newer scanner may find what an older one passed over: older clearances are then void.
-SCANNER_VERSION = 1
+SCANNER_VERSION = 2
 
 _PIECE_BYTES = 1 << 20
 _EDF_KINDS = (Kind.EDF, Kind.BDF)
@@ -77,6 +80,8 @@ class ScanResult:
     size: int
     text_sha256: str
     findings: tuple[Finding, ...]
+    #: ordinary words one letter away from a name, where names were searched so; told, and no findings
+    spared: tuple[Finding, ...] = ()
 
     def open_findings(self, accepted: Container[str]) -> tuple[Finding, ...]:
         """Return the findings that nobody has accepted by their id."""
@@ -94,6 +99,7 @@ def scan_file(
     *,
     path: str,
     regions: Regions = text_regions,
+    free_text: Regions = free_text_regions,
     piece_bytes: int = _PIECE_BYTES,
 ) -> ScanResult:
     """Return what the text regions of ``file`` hold.
@@ -106,6 +112,9 @@ def scan_file(
         Where the file is, below OUT; part of the ids of findings.
     regions, piece_bytes
         How the regions are found, and how much of one is read at a time.
+    free_text
+        How those parts of the regions are found in which a matcher with ``near`` also looks for what only
+        resembles a name.
 
     Raises
     ------
@@ -117,16 +126,18 @@ def scan_file(
     searches = tuple(matchers)
     size = file_size(file)
     digest = TextDigest(regions(kind, file))
+    free = FreeText(free_text(kind, file) if any(m.near for m in searches) else ())
     hits: list[Hit] = []
     for region in digest.regions:
-        found = _search(file, region, searches, digest, piece_bytes)
-        hits.extend(outermost(_shifted(found, region.offset)))
+        pieces = _pieces(file, region, digest, piece_bytes)
+        hits.extend(told(_shifted(search_pieces(pieces, searches, free=free.shifted(region.offset)), region.offset)))
     if hits and kind in _EDF_KINDS and _EDF_FORM.fullmatch(read_at(file, _EDF_START, _EDF_STOP - _EDF_START)):
         hits = [h for h in hits if not (h.start >= _EDF_START and h.stop <= _EDF_STOP)]
     if file_size(file) != size:
         raise SourceChangedError("a file", "changed its length while it was read")
     text_sha256 = digest.hexdigest()
-    return ScanResult(size, text_sha256, tuple(_finding(h, path, text_sha256) for h in hits))
+    findings = tuple(_finding(h, path, text_sha256) for h in hits if not h.spared)
+    return ScanResult(size, text_sha256, findings, tuple(_finding(h, path, text_sha256) for h in hits if h.spared))
 
 
 def scan_name(path: str, matchers: Iterable[Matcher]) -> tuple[Finding, ...]:
@@ -151,35 +162,15 @@ def scan_name(path: str, matchers: Iterable[Matcher]) -> tuple[Finding, ...]:
     )
 
 
-def _search(
-    file: BinaryIO, region: Region, searches: tuple[Matcher, ...], digest: TextDigest, piece_bytes: int
-) -> Iterator[Hit]:
-    """Yield every match in ``region``, placed from the region's start, while feeding ``digest``.
-
-    A match counts once all of it and what stands on both sides of it has been read; so what is held
-    overlaps the next piece by the longest match and its surroundings.
-    """
-    behind = max((m.longest for m in searches), default=0) + CONTEXT_BYTES
-    held = b""
-    held_at = judged = 0  # from the region's start; matches that end up to `judged` have been told
+def _pieces(file: BinaryIO, region: Region, digest: TextDigest, piece_bytes: int) -> Iterator[bytes]:
+    """Yield the bytes of ``region`` while feeding ``digest``."""
     for position in range(0, region.length, piece_bytes):
         wanted = min(piece_bytes, region.length - position)
         piece = read_at(file, region.offset + position, wanted)
         if len(piece) < wanted:
             raise SourceChangedError("a file", "became shorter while it was read")
         digest.feed(region.offset + position, piece)
-        held += piece
-        end = position + wanted
-        limit = end if end == region.length else max(end - CONTEXT_BYTES, judged)
-        for matcher in searches:
-            for hit in _shifted(matcher.candidates(held), held_at):
-                if judged < hit.stop <= limit:
-                    yield hit
-        judged = limit
-        # even, so that the two bytes of a UTF-16 unit keep their places
-        keep_from = max(judged - behind, held_at) // 2 * 2
-        held = held[keep_from - held_at :]
-        held_at = keep_from
+        yield piece
 
 
 def _shifted(hits: Iterable[Hit], by: int) -> Iterator[Hit]:

@@ -22,7 +22,7 @@ from ecogsafe.formats.kinds import Kind
 from ecogsafe.formats.regions import Patch
 from ecogsafe.formats.request import CleaningRequest
 from ecogsafe.service.deid_clearing import Cleared, clear_standing, note_subject
-from ecogsafe.service.deid_journals import RecordedJournals, journals_of, tell_key_backup
+from ecogsafe.service.deid_journals import RecordedJournals, journals_of, tell_key_backup, told_truly
 from ecogsafe.service.deid_planning import DeidRequest, make_plan, site_zone, survey
 from ecogsafe.service.deid_telling import tell_plan, verdict
 from ecogsafe.service.home import PasswordSource
@@ -88,9 +88,10 @@ def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Con
     person, key = enter_person(keys, known, code, surveyed.identifiers)
     note_subject(run, person)
     run.tell(Item(action="apply", status="note", subject=code, message=f"the subject's code is {code}"))
-    done = _carry_out(run, request, keys, made, person).done if made.moves else []
-    cleared = _clear(run, out, person, key, done, keep_native=request.keep_native_content)
-    tell_key_backup(run)
+    with told_truly(journals_of(run, keys), code):
+        done = _carry_out(run, request, keys, made, person).done if made.moves else []
+        cleared = _clear(run, out, person, key, done, keep_native=request.keep_native_content)
+        tell_key_backup(run)
     run.message = _message(code, verdict(made), cleared)
 
 
@@ -135,14 +136,15 @@ def _finish_subject(run: Run, keys: OpenedKeys, code: str, key: LinkingKey) -> b
     message = "an earlier run was cut: its journal is finished first"
     run.tell(Item(action="apply", status="note", subject=code, message=message))
     journal = journals.read(name)
-    outcome = continue_journal(name, journals=journals, events=run.tell, stop=run.stop.is_set)
-    _count(run, outcome)
-    person = key.person(code)
-    if person is not None:
-        note_subject(run, person)
-        if journal.kind is JournalKind.APPLY:
-            # what was kept of Natus contents the journal does not say, so whatever was not cleaned counts as kept
-            _clear(run, journal.out_root, person, key, outcome.done, keep_native=True)
+    with told_truly(journals, code):
+        outcome = continue_journal(name, journals=journals, events=run.tell, stop=run.stop.is_set)
+        _count(run, outcome)
+        person = key.person(code)
+        if person is not None:
+            note_subject(run, person)
+            if journal.kind is JournalKind.APPLY:
+                # the journal does not say what was to be kept, so whatever was not cleaned counts as kept
+                _clear(run, journal.out_root, person, key, outcome.done, keep_native=True)
     return True
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecogsafe.catalog import audit, clearances, files, subjects
 from ecogsafe.catalog.database import Transaction
-from ecogsafe.core.errors import ExitStatus
+from ecogsafe.core.errors import EcogsafeError, ExitStatus
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_file import open_sealed, seal
 from ecogsafe.deid.codes import is_code
@@ -21,6 +22,9 @@ from ecogsafe.service.key_backup import back_up_keys
 from ecogsafe.service.persons import OpenedKeys
 from ecogsafe.service.running import Run
 from ecogsafe.service.segment_records import SegmentPart, note_planned, note_published, note_taken_back, part_of
+
+#: what an error says where it says nothing else (`EcogsafeError`)
+NOTHING_CHANGED = "Nothing was changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,15 @@ class RecordedJournals(JournalFolder):
         return self._opened[name]
 
     def write(self, journal: Journal) -> None:
-        """Write and prove the journal, note it and the numbers it gives away, and copy it to a second place."""
+        """Give the plan's numbers away, write and prove the journal, note it, and copy it to a second place.
+
+        A journal knows files, not recordings: a kill after it must find the numbers noted.
+        """
+        if self.plan is not None:
+            with self.run.catalog.write() as tx:
+                note_planned(tx, journal.subject, self.plan.segments)
         JournalFolder.write(self, journal)
         with self.run.catalog.write() as tx:
-            if self.plan is not None:
-                note_planned(tx, journal.subject, self.plan.segments)
             self._note_open(tx, journal)
         tell_key_backup(self.run)
 
@@ -181,6 +189,20 @@ def journals_of(run: Run, keys: OpenedKeys, plan: DeidPlan | None = None) -> Rec
         run=run,
         plan=plan,
     )
+
+
+@contextmanager
+def told_truly(journals: RecordedJournals, code: str) -> Iterator[None]:
+    """Let no error within say that nothing was changed once a journal has been begun."""
+    before = journals.ids(code)
+    cut_earlier = journals.open_id(code) is not None
+    try:
+        yield
+    except EcogsafeError as error:
+        if error.safe == NOTHING_CHANGED and (cut_earlier or journals.ids(code) != before):
+            error.safe = "Every file is either as it was or done, and the journal knows which"
+            error.next = error.next or "run the same command again to continue"
+        raise
 
 
 def tell_key_backup(run: Run) -> None:

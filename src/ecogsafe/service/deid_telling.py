@@ -27,7 +27,7 @@ from ecogsafe.deid.planned import (
 from ecogsafe.formats.kinds import CLIP_KINDS
 from ecogsafe.service.running import Run
 
-_WORDS = {Part.RECORDING: "EDF", Part.STUDY: "study", Part.VTC_TEXT: "VTC text", Part.SNC_TEXT: "SNC text"}
+_WORDS = {Part.RECORDING: "EDF", Part.STUDY: "study", Part.VTC_TEXT: "VTC", Part.SNC_TEXT: "SNC"}
 _ORDER = tuple(_WORDS)
 _LEVELS = tuple(Confidence)
 #: notes that stand between two segments rather than at the end
@@ -38,14 +38,8 @@ def verdict(made: DeidPlan) -> str:
     """Return the plan in one line."""
     touched = [s for s in made.segments if s.moved]
     new = sum(1 for s in touched if s.is_new)
-    told = [f"{_count(len(made.moves), 'file')} of {_count(len(touched), 'segment')} ({new} new)"]
-    if made.left:
-        told.append(f"{len(made.left)} left behind")
-    if made.not_touched:
-        told.append(f"{len(made.not_touched)} of other patients not touched")
-    if made.conflicts:
-        told.append(_count(len(made.conflicts), "conflict"))
-    return ", ".join(told)
+    told = f"{_count(len(made.moves), 'file')} of {_count(len(touched), 'segment')} ({new} new)"
+    return f"{told}, {_count(len(made.conflicts), 'conflict')}" if made.conflicts else told
 
 
 def tell_plan(run: Run, made: DeidPlan, zone: ZoneInfo | None) -> None:
@@ -75,9 +69,9 @@ def _tell_segments(run: Run, made: DeidPlan, zone: ZoneInfo | None) -> None:
         moves[move.segment].append(move)
     touched = [s for s in made.segments if s.moved]
     if touched:
-        clock = f"the site's clock, {zone.key}" if zone else "the clock of the files"
+        clock = f"the site's clock ({zone.key})" if zone else "the clock of the files"
         total = sum(move.source.size for move in made.moves)
-        text = f"subject {made.code}: {_count(len(touched), 'segment')}; starts by {clock}"
+        text = f"subject {made.code}: {_count(len(touched), 'segment')} by {clock}"
         run.tell(Item(action="plan", status="note", subject=made.code, bytes=total, message=text))
     there = len(made.segments) - len(touched)
     if there:
@@ -118,7 +112,7 @@ def segment_line(segment: PlannedSegment, moves: Sequence[Move], zone: ZoneInfo 
     columns = [
         f"{segment.number:>4}",
         _start(segment.start, zone),
-        f"{_duration(segment):>9}",
+        f"{_duration(segment):>11}",
         _parts(segment, moves),
     ]
     if segment.pairs:
@@ -144,7 +138,7 @@ def _duration(segment: PlannedSegment) -> str:
 
 
 def _parts(segment: PlannedSegment, moves: Sequence[Move]) -> str:
-    """Return ``EDF, study (14 files, 2 clips), VTC text``; what is there already stands in brackets."""
+    """Return ``EDF, study (2 clips), VTC``; what was there before stands in brackets."""
     told = []
     for part in _ORDER:
         if part not in segment.parts:
@@ -155,22 +149,17 @@ def _parts(segment: PlannedSegment, moves: Sequence[Move]) -> str:
         if part not in segment.moved:
             word = f"[{word}]"
         elif part is Part.STUDY:
-            word = f"{word} ({_study_files(moves)})"
+            word = f"{word} ({_count(sum(1 for m in moves if m.kind in CLIP_KINDS), 'clip')})"
         told.append(word)
     return ", ".join(told)
 
 
-def _study_files(moves: Sequence[Move]) -> str:
-    files = [m for m in moves if m.tree == "video"]
-    clips = sum(1 for m in files if m.kind in CLIP_KINDS)
-    return f"{_count(len(files), 'file')}, {_count(clips, 'clip')}"
-
-
 def _pairs(pairs: Sequence[Pair]) -> str:
-    """Return the weakest confidence and what speaks for each pair."""
+    """Return how sure the weakest pair is, and how far apart the starts are."""
     weakest = max((p.confidence for p in pairs), key=_LEVELS.index)
-    told = (f"{_WORDS[p.second]} {p.evidence.removeprefix('starts ')}" for p in pairs)
-    return f"pairing {weakest.value}: {'; '.join(told)}"
+    told = (f"{_WORDS[p.second]} {p.evidence.removeprefix('starts ').replace(' s apart', ' s', 1)}" for p in pairs)
+    apart = " apart" if all(p.apart_s is not None for p in pairs) else ""
+    return f"pairing {weakest.value} ({'; '.join(told)}{apart})"
 
 
 def _tell_left(run: Run, made: DeidPlan) -> None:

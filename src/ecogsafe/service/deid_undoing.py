@@ -11,7 +11,7 @@ from ecogsafe.deid.journal import JournalKind
 from ecogsafe.deid.outcome import Outcome
 from ecogsafe.deid.undo import undo_apply
 from ecogsafe.service.deid_clearing import note_subject
-from ecogsafe.service.deid_journals import RecordedJournals, journals_of, tell_key_backup
+from ecogsafe.service.deid_journals import RecordedJournals, journals_of, tell_key_backup, told_truly
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.persons import Confirm, open_keys
 from ecogsafe.service.running import Run
@@ -32,20 +32,21 @@ def undo(run: Run, code: str, journal_id: str | None, password: PasswordSource, 
     run.hold_subject(code, shared=False)
     journals = journals_of(run, keys)
     noted_late = [journal for journal in journals.settle(code) if journal.kind is JournalKind.UNDO]
-    outcome = _finish_cut_undo(run, journals, code)
-    if outcome is None and noted_late:
-        run.message = "an earlier undo had only not been noted in the catalogue; now it is"
+    with told_truly(journals, code):
+        outcome = _finish_cut_undo(run, journals, code)
+        if outcome is None and noted_late:
+            run.message = "an earlier undo had only not been noted in the catalogue; now it is"
+            tell_key_backup(run)
+            return
+        if outcome is None:
+            _ask_about_copies(run, code, confirm)
+            outcome = undo_apply(code, journals=journals, events=run.tell, only=journal_id, stop=run.stop.is_set)
+        run.tally.done += len(outcome.done)
+        run.tally.bytes += outcome.bytes
+        run.tally.skipped += len(outcome.not_done)
+        if outcome.not_done:
+            run.tally.note(ExitStatus.PARTIAL)
         tell_key_backup(run)
-        return
-    if outcome is None:
-        _ask_about_copies(run, code, confirm)
-        outcome = undo_apply(code, journals=journals, events=run.tell, only=journal_id, stop=run.stop.is_set)
-    run.tally.done += len(outcome.done)
-    run.tally.bytes += outcome.bytes
-    run.tally.skipped += len(outcome.not_done)
-    if outcome.not_done:
-        run.tally.note(ExitStatus.PARTIAL)
-    tell_key_backup(run)
     run.message = f"{len(outcome.done)} files are back where they were, {len(outcome.not_done)} were left as they are"
 
 

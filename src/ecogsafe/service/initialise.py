@@ -88,7 +88,7 @@ def initialise(
     recovery_file: Path | None,
     time_zone: str | None,
     work_factor: int | None = None,
-    show_recovery: Callable[[str], None] | None = None,
+    hand_over: Callable[[str], None] | None = None,
 ) -> Initialised:
     """Make the home. ``lab-key.age`` is written last: until then ``init`` can simply be run again.
 
@@ -96,7 +96,7 @@ def initialise(
     ----------
     recovery_file
         Where the recovery key is written. A file that a run left which was cut is used again.
-    show_recovery
+    hand_over
         Without a file: shows the recovery identity to a person and returns once they have it. What it
         raises ends ``init`` before anything depends on the keys.
 
@@ -107,7 +107,7 @@ def initialise(
     LockedError
         Another process is making the same home.
     """
-    if recovery_file is None and show_recovery is None:
+    if recovery_file is None and hand_over is None:
         raise UsageError("--recovery-file", "is needed where nobody can be shown the recovery key")
     check_can_initialise(home, recovery_file)
     check_password(password)
@@ -119,7 +119,7 @@ def initialise(
         check_can_initialise(home, recovery_file)
         if not home.unfinished.exists():
             write_atomically(home.unfinished, b"")
-        made = _make(home, password, recovery_file, time_zone, work_factor, show_recovery)
+        made = _make(home, password, recovery_file, time_zone, work_factor, hand_over)
         home.unfinished.unlink()
     return made
 
@@ -130,7 +130,7 @@ def _make(
     recovery_file: Path | None,
     time_zone: str | None,
     work_factor: int | None,
-    show_recovery: Callable[[str], None] | None,
+    hand_over: Callable[[str], None] | None,
 ) -> Initialised:
     lab = generate_identity()
     earlier = _earlier_recovery(home, recovery_file) if recovery_file is not None else None
@@ -152,8 +152,8 @@ def _make(
     write_atomically(home.recovery_sheet, write_sheet(sealed_lab, keys, utc_stamp()[:10]).encode())
     if not home.config.exists():
         write_atomically(home.config, config_template(time_zone).encode())
-    if recovery_file is None and show_recovery is not None:
-        show_recovery(recovery_text)
+    if recovery_file is None and hand_over is not None:
+        hand_over(recovery_text)
     _note_recipients(home, recipients)
     write_atomically(home.lab_key, sealed_lab)
     if open_lab_key(home.lab_key.read_bytes(), password).to_text() != lab.to_text():

@@ -109,6 +109,11 @@ class Run:
         LockedError
             The catalogue lies on a network file system, and another run works with it.
         """
+        with self.catalog.write() as tx:
+            for held in leases.holders(tx, RUN_LEASE):
+                if is_dead(held.owner):
+                    # whatever a killed run held is free at once, not only when it stands in somebody's way
+                    leases.release_all(tx, held.owner)
         self._hold(RUN_LEASE, shared=not self.catalog.on_network_fs)
 
     def _hold(self, name: str, *, shared: bool) -> None:

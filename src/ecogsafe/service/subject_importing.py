@@ -99,7 +99,8 @@ def _text(run: Run, path: Path) -> str:
         message = "warning: other people of this computer may read the table of codes: chmod 600 it, or remove it after"
         run.tell(Item(action="import", status="note", message=message))
     try:
-        return data.decode("utf-8-sig")
+        # spreadsheets save "Unicode text" as UTF-16
+        return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(_ITEM, "is not UTF-8 text", next="save the table as CSV UTF-8, then run again") from None
 

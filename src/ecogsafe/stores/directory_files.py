@@ -179,7 +179,7 @@ def remove_abandoned(folder: Path, *, older_than_s: float = ABANDONED_AFTER_S) -
     """
     removed = 0
     for entry in os.scandir(folder):
-        if not (entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith(PUT_SUFFIX)):
+        if not (entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith((PUT_SUFFIX, ".tmp"))):
             continue
         with contextlib.suppress(OSError):
             if utc_now().timestamp() - entry.stat(follow_symlinks=False).st_mtime < older_than_s:

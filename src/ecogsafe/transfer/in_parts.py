@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ecogsafe.catalog import leases, uploads
+from ecogsafe.catalog import leases, sealings, uploads
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.leases import Lease
 from ecogsafe.catalog.sealings import PartRow, SealingRow
@@ -216,10 +216,11 @@ def take_over(crew: Crew, place: Place, row: UploadRow) -> PartUpload:
 def begin(crew: Crew, place: Place, sealing: SealingRow) -> PartUpload:
     """Begin a new upload of ``sealing`` at ``place``; its row is durable before the store is asked.
 
-    Raises
-    ------
-    StoreError
-        The store did not begin it. Where that is in doubt the row stays, so that a later run looks for it.
+    The row of a new sealing comes in the same commit, so that none is ever without an upload.
+
+    Returns
+    -------
+    The upload; its ``error`` is set if the store did not begin it.
     """
     context = crew.context
     token = secrets.token_hex(16)
@@ -239,18 +240,20 @@ def begin(crew: Crew, place: Place, sealing: SealingRow) -> PartUpload:
             created_at=utc_stamp(),
             storage_class=place.storage_class,
         )
+        if sealings.sealing(tx, sealing.id) is None:
+            sealings.add_sealing(tx, sealing)
         uploads.add_upload(tx, row)
         return row, lease
 
     row, lease = context.ledger.record(write)
+    upload = PartUpload(crew, place, row, lease)
     try:
         upload_id = place.store.begin_upload(
             key, token=token, size=sealing.object_size, storage_class=place.storage_class
         )
     except StoreError as error:
-        if not error.retry:
-            context.ledger.record(lambda tx: uploads.abort_upload(tx, token))
-        context.ledger.record(lambda tx: leases.release(tx, lease))
-        raise
+        upload.fail(error)
+        return upload
     context.ledger.record(lambda tx: uploads.set_upload_id(tx, token, upload_id))
-    return PartUpload(crew, place, replace(row, upload_id=upload_id), lease)
+    upload.row = replace(row, upload_id=upload_id)
+    return upload

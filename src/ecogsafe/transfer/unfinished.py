@@ -73,6 +73,7 @@ class Opening:
         #: places not yet served; which of them must not take part in a sealing of an earlier run
         self._waiting = list(crew.shipment.places)
         self._apart: list[Place] = []
+        self._refused: list[PartUpload] = []
 
     def open(self) -> Opened:
         """Return the lanes, every place in one of them or ended."""
@@ -84,6 +85,7 @@ class Opening:
                 self._begin(lane, place)
         for sealed in sorted({place.sealed for place in self._waiting}):
             self._begin_lane([place for place in self._waiting if place.sealed == sealed], sealed=sealed)
+        self._forget_refused()
         return self._opened
 
     def _fail(self, place: Place, error: EcogsafeError) -> None:
@@ -170,12 +172,20 @@ class Opening:
             upload.release()
 
     def _begin(self, lane: Lane, place: Place) -> None:
-        try:
-            lane.add(begin(self._crew, place, lane.sealing))
-        except EcogsafeError as error:
-            self._fail(place, error)
-        else:
+        upload = begin(self._crew, place, lane.sealing)
+        if upload.error is None:
             self._waiting.remove(place)
+            lane.add(upload)
+        else:
+            self._fail(place, upload.error)
+            self._refused.append(upload)
+
+    def _forget_refused(self) -> None:
+        """Give up what a store did not begin; where that is in doubt the row stays, for a later run to look for it."""
+        for upload in self._refused:
+            if not (isinstance(upload.error, StoreError) and upload.error.retry):
+                upload.abandon()
+            upload.release()
 
     def _begin_lane(self, places: Sequence[Place], *, sealed: bool) -> None:
         context = self._context
@@ -193,14 +203,11 @@ class Opening:
             created_at=utc_stamp(),
             state="open",
         )
-        context.ledger.record(lambda tx: sealings.add_sealing(tx, sealing))
         lane = Lane(self._crew, sealing, form, {})
         for place in places:
             self._begin(lane, place)
         if lane.uploads:
             self._opened.lanes.append(lane)
-        else:
-            abandon_sealing(context, sealing.id)
 
 
 def _confirm(context: TransferContext, upload: PartUpload, rows: Mapping[int, PartRow]) -> _Standing:

@@ -49,7 +49,7 @@ def _initialise(shell: Shell, recovery_file: Path | None, emit: EventSink) -> Su
         with shell.asking():
             _show_recovery_key(recovery)
 
-    made = initialise(home, password, recovery_file=recovery_file, time_zone=zone, show_recovery=show)
+    made = initialise(home, password, recovery_file=recovery_file, time_zone=zone, hand_over=show)
     if recovery_file is not None:
         emit(Item(action="init", status="done", message="recovery key written; keep that file away from this computer"))
     emit(

@@ -36,19 +36,27 @@ def _status(shell: Shell, code: str | None, emit: EventSink, *, watch: bool, che
             say("\n".join(lines_of(report)))
         if not watch or shell.stop.wait(_WATCH_S):
             break
-    message = "; ".join(report.problems[:3]) if report.problems else "every file has its proven copies"
-    if len(report.problems) > 3:
-        message += f"; and {len(report.problems) - 3} more"
-    if not report.states:
-        message = "nothing is recorded yet"
     ended = ExitStatus.PARTIAL if check and report.unsafe else ExitStatus.DONE
-    counts = {"unsafe": len(report.problems)}
-    files = {"done": sum(s.files for s in report.states)}
-    if not shell.as_json:
-        emit(Item(action="status", status="note", message=("not safe yet: " if report.unsafe else "safe: ") + message))
+    if shell.as_json:
+        for problem in report.problems:
+            emit(Item(action="problem", status="note", message=problem))
     return Summary(
-        command="status", exit_status=int(ended), files=files, bytes=0, seconds=0.0, counts=counts, message=message
+        command="status",
+        exit_status=int(ended),
+        files={"done": sum(s.files for s in report.states)},
+        bytes=0,
+        seconds=0.0,
+        counts={"unsafe": len(report.problems)},
+        message=verdict(report),
     )
+
+
+def verdict(report: StatusReport) -> str:
+    """Return in one line whether everything is safe, with the first things that are not."""
+    if report.problems:
+        more = f"; and {len(report.problems) - 3} more" if len(report.problems) > 3 else ""
+        return "not safe yet: " + "; ".join(report.problems[:3]) + more
+    return "safe: every file has its proven copies" if report.states else "nothing is recorded yet"
 
 
 def lines_of(report: StatusReport) -> list[str]:

@@ -72,11 +72,15 @@ class Shell:
 
         if self.yes:
             return
-        if self.has_terminal:
-            with self.asking():
-                if click.confirm(question, default=False, err=True):
-                    return
-        raise ConfirmationNeededError("this command", "was not confirmed", next="answer yes, or give --yes")
+        if not self.has_terminal:
+            raise ConfirmationNeededError(
+                "this command",
+                f'asks, and nobody is there to answer: "{question}"',
+                next="run it at a terminal, or give --yes if the answer is yes",
+            )
+        with self.asking():
+            if not click.confirm(question, default=False, err=True):
+                raise ConfirmationNeededError("this command", "was not confirmed", next="answer yes, or give --yes")
 
     def password(self) -> Secret:
         """Return the lab password: from the file named by ECOGSAFE_PASSWORD_FILE, or typed.

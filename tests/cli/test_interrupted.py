@@ -1,0 +1,131 @@
+"""Ctrl-C: what is in flight is finished, the run ends 130, and the same command goes on; a second one ends at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.json_contract import check_stream
+from tests.cli.lab import Lab, Result
+from tests.servers.proxy import Proxy, Trouble
+from tests.servers.seaweed import SeaweedServer
+
+#: goes in nine parts
+_LARGE = (64 << 20) + 4321
+_SLOW_S = 0.25
+
+
+@pytest.fixture
+def large(applied: Lab) -> Path:
+    """Return a clip that takes a while."""
+    code = applied.codes["a"]
+    clip = applied.out / "video" / code / f"{code}_1" / f"{code}_1_0009.avi"
+    with clip.open("wb") as file:
+        file.write(os.urandom(1 << 20))
+        file.truncate(_LARGE)
+    return clip
+
+
+def is_part(method: str, target: str) -> bool:
+    return method == "PUT" and "partNumber" in target
+
+
+def is_large(method: str, target: str) -> bool:
+    return method == "GET" and "_0009.avi" in target
+
+
+def wait_for(fact: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not fact():
+        assert process.poll() is None, "it ended before it could be interrupted"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def interrupted(lab: Lab, words: list[str], fact: Callable[[], bool], *, times: int = 1) -> Result:
+    """Run a command, send SIGINT once ``fact`` holds, and return what it said and ended with.
+
+    A shell tells 130 for a process that ended with 130 and for one that the signal itself ended.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ecogsafe", "--json", *words],
+        env=lab.env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(fact, process)
+    time.sleep(0.3 * (times - 1))  # until parts are under way
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert process.returncode == 130 or (times > 1 and process.returncode == -signal.SIGINT), out + err
+    return Result(("--json", *words), process.returncode, out, err)
+
+
+def test_an_upload_finishes_its_parts_and_goes_on(applied: Lab, large: Path, s3_server: SeaweedServer) -> None:
+    bucket = s3_server.new_bucket()
+    with Proxy(s3_server.endpoint_url) as proxy:
+        applied.extra_env = s3_server.env() | {"AWS_ENDPOINT_URL_S3": proxy.url}
+        proxy.make(Trouble("delay", is_part, times=99, seconds=_SLOW_S))
+        words = ["upload", "-d", str(applied.out), "-b", bucket, "-t", "v"]
+        done = interrupted(applied, words, lambda: len(proxy.parts()) >= 2)
+        check_stream(done.out, 130)
+        assert done.error["code"] == "interrupted"
+        assert "run the same command again" in done.error["next"]
+        first = proxy.parts()
+        assert 2 <= len(first) < 9
+        proxy.calm()
+        again = applied.here("--json", *words)
+        parts = proxy.parts()
+        assert sorted(parts) == sorted(set(parts)) == list(range(1, 10)), "a part was sent twice"
+    assert again.summary["files"]["failed"] == 0
+    applied.extra_env = s3_server.env()
+    back = applied.folder / "back"
+    back.mkdir()
+    applied.here("download", "-b", bucket, "-d", back, "-f", "*_0009.avi")
+    (returned,) = back.rglob("*.avi")
+    assert returned.read_bytes() == large.read_bytes()
+
+
+def test_a_second_ctrl_c_ends_at_once(applied: Lab, large: Path, s3_server: SeaweedServer) -> None:
+    bucket = s3_server.new_bucket()
+    with Proxy(s3_server.endpoint_url) as proxy:
+        applied.extra_env = s3_server.env() | {"AWS_ENDPOINT_URL_S3": proxy.url}
+        proxy.make(Trouble("delay", is_part, times=99, seconds=8.0))
+        words = ["upload", "-d", str(applied.out), "-b", bucket, "-t", "v", "--exclude", "*_000[01].avi"]
+        began = time.monotonic()
+        interrupted(applied, words, lambda: any("uploads" in seen.query for seen in proxy.seen), times=2)
+        assert time.monotonic() - began < 8
+        proxy.calm()
+    applied.extra_env = s3_server.env()
+    assert applied.here("--json", *words).summary["files"]["failed"] == 0
+
+
+def test_a_download_leaves_no_part_of_a_file(applied: Lab, large: Path, s3_server: SeaweedServer) -> None:
+    bucket = s3_server.new_bucket()
+    applied.extra_env = s3_server.env()
+    applied.here("upload", "-d", applied.out, "-b", bucket, "-t", "v")
+    back = applied.folder / "back"
+    back.mkdir()
+    words = ["download", "-b", bucket, "-d", str(back), "--jobs", "2"]
+    with Proxy(s3_server.endpoint_url) as proxy:
+        applied.extra_env = s3_server.env() | {"AWS_ENDPOINT_URL_S3": proxy.url}
+        proxy.make(Trouble("delay", lambda method, _: method == "GET", times=999, seconds=0.1))
+        interrupted(applied, words, lambda: len(list(back.rglob("*.*"))) >= 3)
+    kept = [p for p in back.rglob("*") if p.is_file()]
+    assert kept
+    assert not [p for p in kept if "ecogsafe" in p.name]
+    applied.extra_env = s3_server.env()
+    again = applied.here("--json", *words)
+    assert again.summary["files"]["present"] == len(kept)
+    assert (back / large.relative_to(applied.out / "video")).read_bytes() == large.read_bytes()
