@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +20,11 @@ from unittest import mock
 from ecogsafe.core.private import Secret
 from ecogsafe.service.home import Home
 from ecogsafe.service.initialise import initialise
-from ecogsafe.synthetic.ledger import Ledger, search
+from ecogsafe.synthetic.ledger import Ledger
 from ecogsafe.synthetic.timeline import SITE_ZONE
 from ecogsafe.ui.cli.main import run_cli
 from tests.cli.json_contract import check_stream
+from tests.cli.searching import residue
 
 PASSWORD = "five words nobody else knows"
 #: scrypt work factor of the lab keys in these tests; `init` itself is tested with the real one
@@ -214,10 +216,11 @@ class Lab:
 
     def residue_in_words(self, terms: Iterable[str]) -> list[str]:
         """Return which of ``terms`` any command has said so far."""
-        place = self.folder / "told"
-        place.mkdir(exist_ok=True)
-        (place / "all.txt").write_text("\n".join(self.told), encoding="utf-8", errors="surrogateescape")
-        return [found.term for found in search(place, terms)]
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            place = Path(scratch) / "told"
+            place.mkdir()
+            (place / "0").write_text("\n".join(self.told), encoding="utf-8", errors="surrogateescape")
+            return sorted({line.rsplit(": ", 1)[1] for line in residue(place, list(terms), Path(scratch) / "parts")})
 
 
 @contextlib.contextmanager

@@ -39,12 +39,16 @@ def test_an_export_that_does_not_exist(lab: Lab, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["plan", "apply"])
-def test_an_export_that_holds_no_recordings(lab: Lab, command: str) -> None:
-    (lab.export / "Post~ Quillan").mkdir(parents=True)
-    (lab.export / "Post~ Quillan" / "report.doc").write_bytes(b"words")
+@pytest.mark.parametrize("files", [[], ["report.doc"], ["notes.txt", "Thumbs.db"]])
+def test_an_export_that_holds_no_recordings(lab: Lab, command: str, files: list[str]) -> None:
+    folder = lab.export / "Post~ Quillan"
+    folder.mkdir(parents=True)
+    for name in files:
+        (folder / name).write_bytes(b"words")
+    before = tree_state(lab.export)
     done = lab.here("--json", "deid", command, lab.export, "--to", lab.out, status=2)
     assert "holds no recordings" in done.error["message"]
-    assert (lab.export / "Post~ Quillan" / "report.doc").read_bytes() == b"words"
+    refused(done, lab, before)
 
 
 def test_an_export_that_is_a_file(lab: Lab) -> None:

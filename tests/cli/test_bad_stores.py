@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ecogsafe.stores import open as opening
-from ecogsafe.stores.retrying import Backoff, Retrying
+from ecogsafe.stores.retrying import Retrying
 from tests.cli.lab import Lab
 from tests.cli.trees import digests
 from tests.servers.seaweed import SeaweedServer
@@ -18,8 +19,8 @@ from tests.servers.seaweed import SeaweedServer
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again as often as always, without the pauses."""
 
-    def without_pauses(inner: opening.Store, *, backoff: Backoff | None = None) -> Retrying:
-        return Retrying(inner, backoff=backoff, pause=lambda _seconds: None)
+    def without_pauses(inner: opening.Store, **options: Any) -> Retrying:
+        return Retrying(inner, **{**options, "pause": lambda _seconds: None})
 
     monkeypatch.setattr(opening, "Retrying", without_pauses)
 

@@ -6,22 +6,20 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ecogsafe.synthetic.export import Form
-from ecogsafe.synthetic.ledger import Ledger, search
+from ecogsafe.synthetic.ledger import Ledger, SegmentTruth, search
 from tests.cli.conftest import hand_over
 from tests.cli.lab import Lab, Result
 from tests.cli.recordings import decimated_samples, edfio_samples, natus_samples
+from tests.cli.searching import residue
 from tests.cli.trees import State, digests, tree_state
 from tests.servers.seaweed import SeaweedServer
-
-#: shorter terms turn up in ciphertext by chance
-_LONG = 7
 
 
 def all_terms(ledger: Ledger) -> list[str]:
@@ -41,24 +39,6 @@ def fetched(server: SeaweedServer, bucket: str, into: Path) -> Path:
             head = client.head_object(Bucket=bucket, Key=found["Key"])
             assert set(head["Metadata"]) <= {"ecogsafe-upload"}
     return into
-
-
-def sealed_apart(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Yield each file with whether it is ciphertext."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            yield path, path.read_bytes().startswith(b"age-encryption.org/v1\n") or path.name == "resume.key"
-
-
-def residue(folder: Path, terms: list[str], scratch: Path) -> list[str]:
-    """Search names and bytes of a folder; ciphertext only for terms that chance does not write."""
-    found = [f"{r.path}: {r.term}" for r in search(folder, [t for t in terms if len(t) >= _LONG])]
-    scratch.mkdir()
-    for number, (path, is_sealed) in enumerate(sealed_apart(folder)):
-        (scratch / f"{number}").write_bytes(os.fsencode(path.relative_to(folder)))
-        if not is_sealed:
-            os.link(path, scratch / f"{number}.bytes")
-    return found + [f"{r.path}: {r.term}" for r in search(scratch, [t for t in terms if len(t) < _LONG])]
 
 
 @dataclass
@@ -105,6 +85,7 @@ def test_the_whole_job(lab: Lab, s3_server: SeaweedServer, form: Form, scheme: s
     assert left == set(lab.ledger.left_behind)
     assert list(search(lab.out, terms)) == []
     check_recordings(lab, opened)
+    check_places(lab)
 
     send_and_bring_back(lab, places, run)
 
@@ -163,6 +144,37 @@ def check_recordings(lab: Lab, opened: dict[str, dict[str, str]]) -> None:
         assert natus_samples(folder) == recorded[Path(segment.study).name]
         if segment.decimated:
             assert decimated_samples(folder) == opened[segment.study]["Decimated"]
+
+
+def target_of(lab: Lab, segment: SegmentTruth, path: str) -> Path | None:
+    """Return where a file of the export stands below OUT; None for text outputs and what was left behind."""
+    assert lab.ledger is not None
+    code = lab.codes[segment.patient]
+    name = f"{code}_{segment.order}"
+    if path == segment.edf:
+        return lab.out / "edf" / f"{code}_edf" / f"{name}{Path(path).suffix}"
+    if not path.startswith(f"{segment.study}/") or path in lab.ledger.left_behind:
+        return None
+    return lab.out / "video" / code / name / path.removeprefix(f"{segment.study}/").replace(segment.stem, name)
+
+
+def check_places(lab: Lab) -> None:
+    """Look where only the place makes an identifier (numbers of the amplifier), and at what had to be kept."""
+    assert lab.ledger is not None
+    numbers = kept = 0
+    for segment in lab.ledger.segments:
+        for planted in (p for p in lab.ledger.planted if p.offset is not None):
+            target = target_of(lab, segment, planted.path)
+            if target is not None:
+                numbers += 1
+                assert target.read_bytes()[planted.offset :][:4] != planted.needle(), planted.place
+        for text in lab.ledger.kept:
+            target = target_of(lab, segment, text.path)
+            if target is not None:
+                kept += 1
+                assert text.text.encode() in target.read_bytes(), text.place
+    assert numbers > 100
+    assert kept == sum(1 for text in lab.ledger.kept if text.path not in lab.ledger.left_behind)
 
 
 def test_what_is_left_behind_is_listed_one_by_one(handed_over: Lab) -> None:

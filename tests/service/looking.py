@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from ecogsafe.catalog import clearances, subjects
+from ecogsafe.catalog import clearances, meta, subjects
 from ecogsafe.catalog.clearances import ClearanceRow
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.subjects import JournalRow, SegmentRow
 from ecogsafe.core.private import Secret
 from ecogsafe.deid.linking_key import LinkingKey
-from ecogsafe.service.home import Home
+from ecogsafe.service.home import RECIPIENTS_DIGEST, Home
 from ecogsafe.service.persons import OpenedKeys, open_keys
 from ecogsafe.synthetic.ledger import Recorder, search
 from ecogsafe.synthetic.patients import Patient, synthetic_patients
@@ -85,6 +86,20 @@ def residue(lab: Lab, *keys: str) -> list[str]:
     assert lab.ledger is not None
     terms = [term for key in keys or ("a", "b") for term in lab.ledger.patient(key).terms()]
     return [f"{found.path}: {found.term}" for found in search(lab.out, terms)]
+
+
+def lose_catalogue(lab: Lab) -> None:
+    """Give the home an empty catalogue that knows its recipients, as a recovered home has."""
+    fresh = Lab(lab.folder / "fresh")
+    fresh.folder.mkdir()
+    fresh.initialise()
+    for path in lab.home.glob("catalog.sqlite*"):
+        path.unlink()
+    shutil.copyfile(fresh.home / "catalog.sqlite", lab.home / "catalog.sqlite")
+    catalog = Home(lab.home).open_catalog()
+    with catalog.write() as tx:
+        meta.set(tx, RECIPIENTS_DIGEST, hashlib.sha256((lab.home / "recipients.txt").read_bytes()).hexdigest())
+    catalog.close()
 
 
 def only_patient(lab: Lab, key: str) -> None:

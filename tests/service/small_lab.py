@@ -132,9 +132,7 @@ class SmallLab:
 
     # runs
 
-    def run(
-        self, command: str, work: Callable[[Run], None], *, stop: threading.Event | None = None
-    ) -> Ended:
+    def run(self, command: str, work: Callable[[Run], None], *, stop: threading.Event | None = None) -> Ended:
         """Carry out ``work`` as the command line does, and return how it ended."""
         events: list[Event] = []
         made: list[Run] = []
@@ -163,7 +161,9 @@ class SmallLab:
 
         return self.run("deid scan", work)
 
-    def upload(self, data_type: str, url: str | None = None, *, stop: threading.Event | None = None, **wishes: Any) -> Ended:
+    def upload(
+        self, data_type: str, url: str | None = None, *, stop: threading.Event | None = None, **wishes: Any
+    ) -> Ended:
         wishes.setdefault("folder", self.out)
         request = UploadRequest(url=url or self.folder_store(), data_type=data_type, **wishes)
         return self.run("upload", lambda run: upload(run, request), stop=stop)
@@ -285,12 +285,42 @@ def small_lab(made_home: Path, tmp_path: Path) -> SmallLab:
     return small
 
 
-@pytest.fixture
-def in_memory() -> Iterator[StoresInMemory]:
-    """Stores in memory for every URL of the test."""
-    stores_in_memory = StoresInMemory()
+@contextmanager
+def patched(stores_in_memory: StoresInMemory) -> Iterator[StoresInMemory]:
     with (
         mock.patch("ecogsafe.service.connections.open_store", stores_in_memory.open),
         mock.patch("ecogsafe.service.recovery_sources.open_store", stores_in_memory.open),
     ):
         yield stores_in_memory
+
+
+@pytest.fixture
+def in_memory() -> Iterator[StoresInMemory]:
+    """Stores in memory for every URL of the test."""
+    with patched(StoresInMemory()) as stores_in_memory:
+        yield stores_in_memory
+
+
+@dataclass(frozen=True)
+class Made:
+    """A lab and one store, made once and copied for each test."""
+
+    folder: Path
+    store: MemoryStore
+
+    @classmethod
+    def by(cls, made_home: Path, folder: Path, url: str, work: Callable[[SmallLab], None]) -> Made:
+        shutil.copytree(made_home, folder, dirs_exist_ok=True)
+        small = SmallLab(folder)
+        small.out.mkdir()
+        with patched(StoresInMemory()) as stores_in_memory:
+            store = stores_in_memory.add(url)
+            assert isinstance(store, MemoryStore)
+            work(small)
+        return cls(folder, store)
+
+    def copy_to(self, small: SmallLab, store: MemoryStore) -> SmallLab:
+        """Make ``small`` and ``store`` what these are; file times are kept."""
+        shutil.copytree(self.folder, small.folder, dirs_exist_ok=True)
+        store._objects.update(self.store._objects)
+        return small

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-
 import pytest
 
-from ecogsafe.catalog import meta
+from ecogsafe.catalog import audit
 from ecogsafe.service import deid_clearing
-from ecogsafe.service.home import RECIPIENTS_DIGEST, Home
 from tests.cli.lab import Lab, Result
-from tests.service.looking import cleared, outbox, revision, somebody, write_edf
+from tests.service.looking import cleared, lose_catalogue, outbox, reading, revision, somebody, write_edf
 
 
 def _upload(lab: Lab, data_type: str, *more: str, status: int = 0) -> Result:
@@ -154,21 +150,19 @@ def test_scan_ends_20_and_accepts_what_a_person_calls_harmless(handed_over: Lab)
     assert all(e["accepted"] for e in done.of("finding"))
     assert {tuple(sorted(r.accepted)) for r in cleared(lab, code).values()} > {()}
     assert _upload(lab, "e").summary["files"]["done"] == 3
+    # what is harmless stays harmless when more is known of the person, and is noted once
+    words = ["--json", "deid", "apply", lab.export, "--to", lab.out, "--subject", code, "--also", "Umbrathil"]
+    assert all(e["accepted"] for e in lab.here(*words).of("finding"))
+    assert revision(lab, code) == 2
+    with reading(lab) as tx:
+        acts = [row for row in audit.recent(tx, 10_000) if row.act == "accept-finding"]
+    assert len(acts) == len(found)
 
 
 def test_scan_clears_for_a_catalogue_that_does_not_know_the_subject(handed_over: Lab) -> None:
     lab = handed_over
     lab.apply("a")
-    fresh = Lab(lab.folder / "fresh")
-    fresh.folder.mkdir()
-    fresh.initialise()
-    for path in (lab.home / "catalog.sqlite").parent.glob("catalog.sqlite*"):
-        path.unlink()
-    shutil.copyfile(fresh.home / "catalog.sqlite", lab.home / "catalog.sqlite")
-    catalog = Home(lab.home).open_catalog()
-    with catalog.write() as tx:
-        meta.set(tx, RECIPIENTS_DIGEST, hashlib.sha256((lab.home / "recipients.txt").read_bytes()).hexdigest())
-    catalog.close()
+    lose_catalogue(lab)
     code = lab.codes["a"]
     assert _upload(lab, "e", status=20).error["code"] == "not-cleared"
     done = lab.here("--json", "deid", "scan", lab.out, "--subject", code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import stat
 import tempfile
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ecogsafe.deid.disk import Disk
 from tests.cli.lab import Lab
 from tests.cli.restricted import NEEDS_SETPRIV, need_mounts, read_only, small_disk, without_override
 from tests.cli.trees import tree_state
@@ -49,18 +52,31 @@ def test_across_file_systems_and_back(handed_over: Lab, other_disk: Path) -> Non
     assert segments(lab, code, with_retired=True) == []
 
 
-def test_a_disk_that_fills_up_while_it_is_copied_to(handed_over: Lab) -> None:
-    """There is room for the plan when it is checked; then somebody else is quicker."""
-    need_mounts()
+@pytest.mark.parametrize("writes", [3, 30])
+def test_a_disk_that_fills_up_while_it_is_copied_to(
+    handed_over: Lab, other_disk: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """There was room for the plan when it was checked; then somebody else was quicker."""
     lab = handed_over
     before = tree_state(lab.export)
-    lab.out.mkdir()
-    listing = lab.folder / "listing"
-    prefix = small_disk(lab.out, "17300k", listing)
-    done = lab.run(*_words(lab, lab.out), status=None, prefix=prefix)
-    assert done.status in (0, 3), done.said
-    if done.status == 3:
-        assert done.error["code"] == "no-space" and tree_state(lab.export) == before
+    write_at, left = Disk.write_at, [writes]
+
+    def full(self: Disk, fd: int, data: bytes | memoryview, offset: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_at(self, fd, data, offset)
+
+    out = other_disk / "outbox"
+    with monkeypatch.context() as patch:
+        patch.setattr(Disk, "write_at", full)
+        done = lab.here(*_words(lab, out), status=3)
+    assert done.error["code"] == "no-space" and done.error["safe"] != "Nothing was changed"
+    again = lab.here(*_words(lab, out))
+    (code,) = linking_key(lab).codes
+    assert len(cleared(lab, code)) == 50 and "finished first" in again.out
+    lab.here("deid", "undo", code)
+    assert tree_state(lab.export) == before
 
 
 def test_an_outbox_on_a_read_only_disk(handed_over: Lab) -> None:

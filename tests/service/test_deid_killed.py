@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,18 @@ def template(made_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     only_patient(lab, "a")
     lab.identifiers("a")
     return lab
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: a killed process, unlike a cut power, does not ask for a disk."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    place = Path(tempfile.mkdtemp(prefix="ecogsafe-", dir=memory))
+    yield place
+    shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +134,8 @@ def _moment(lines: int, number: int, kind: str) -> tuple[random.Random, int, flo
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_apply_killed(template: Lab, lines: dict[str, int], tmp_path: Path, number: int) -> None:
-    lab = template.copy_to(tmp_path)
+def test_apply_killed(template: Lab, lines: dict[str, int], folder: Path, number: int) -> None:
+    lab = template.copy_to(folder)
     before = tree_state(lab.export)
     chance, after, delay = _moment(lines["apply"], number, "apply")
     _kill(lab, _apply_words(lab), after, delay)
@@ -137,8 +151,8 @@ def test_apply_killed(template: Lab, lines: dict[str, int], tmp_path: Path, numb
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_undo_killed(template: Lab, lines: dict[str, int], tmp_path: Path, number: int) -> None:
-    lab = template.copy_to(tmp_path)
+def test_undo_killed(template: Lab, lines: dict[str, int], folder: Path, number: int) -> None:
+    lab = template.copy_to(folder)
     before = tree_state(lab.export)
     lab.apply("a")
     code = lab.codes["a"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.service.looking import (
     linking_key,
     only_patient,
     outbox,
+    paths_of,
     revision,
     segments,
     somebody,
@@ -145,7 +147,7 @@ def test_a_returning_patient_gets_the_same_code(lab: Lab) -> None:
     plan = lab.here("--json", "deid", "plan", later)
     assert f"returning patient: {first}" in plan.out and _code(plan) == first
     planned = plan.of("item", action="segment", status="planned")
-    assert [e["segment"] for e in planned] == [3] and len(plan.of("item", action="segment", status="present")) == 2
+    assert [e["segment"] for e in planned] == [3] and len(plan.of("item", action="segment", status="note")) == 2
     assert _code(_apply(lab, later)) == first
     assert [row.number for row in segments(lab, first)] == [1, 2, 3]
     assert len(linking_key(lab).persons) == 1
@@ -193,6 +195,22 @@ def test_a_code_that_is_given(lab: Lab) -> None:
     write_edf(more, person, 3)
     lab.here("--json", "deid", "apply", more, "--to", lab.out, "--subject", "c0ffee01")
     assert [row.number for row in segments(lab, "c0ffee01")] == [1, 2, 3]
+
+
+def test_a_code_alone_says_who_is_meant(handed_over: Lab) -> None:
+    lab = handed_over
+    recording, _ = paths_of(lab, "a", 2)
+    shutil.move(recording, lab.folder / "late.edf")
+    lab.apply("a")
+    shutil.move(lab.folder / "late.edf", recording)
+    code = lab.codes["a"]
+    lab.here("--json", "deid", "plan", lab.export, "--subject", code)
+    done = lab.here("--json", "deid", "apply", lab.export, "--to", lab.out, "--subject", code)
+    assert done.summary["files"]["done"] == 1 and done.summary["counts"]["not_touched"] == 58
+    again = lab.here("--json", "deid", "apply", lab.export, "--to", lab.out, "--subject", code)
+    assert "nothing new" in again.summary["message"]
+    only_patient(lab, "b")
+    assert lab.here("--json", "deid", "plan", lab.export, "--subject", code, status=2).error["code"] == "usage"
 
 
 def test_a_code_of_somebody_else_is_asked_about(handed_over: Lab) -> None:

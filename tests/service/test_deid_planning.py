@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from datetime import datetime
@@ -100,7 +99,6 @@ def test_a_wrong_password_stops_a_plan(handed_over: Lab) -> None:
     handed_over.apply("a")
     handed_over.write_password("quite another one")
     assert "password" in "\n".join(_plan(handed_over, status=12))
-    os.environ.pop("ECOGSAFE_PASSWORD_FILE", None)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.cli.trees import tree_state
 from tests.service.looking import (
     cleared,
     journals,
+    lose_catalogue,
     outbox,
     paths_of,
     segments,
@@ -158,6 +159,19 @@ def test_a_file_that_was_changed_is_left_and_its_segment_stays(lab: Lab) -> None
     done = _undo(lab, code, status=3)
     assert done.summary["files"] == {"done": 2, "present": 0, "skipped": 1, "failed": 0, "left_behind": 0}
     assert [row.number for row in segments(lab, code)] == [2] and outbox(lab) == {f"edf/{code}_edf/{code}_2.bdf"}
+
+
+def test_numbers_that_only_the_journals_know_stay_taken(lab: Lab) -> None:
+    code = _three_recordings(lab)
+    _undo(lab, code)
+    _apply(lab)
+    lose_catalogue(lab)
+    write_edf(lab.export, somebody(), 1, start=EARLIER, name="earlier")
+    assert _apply(lab) == code
+    assert [row.number for row in segments(lab, code)] == [1, 2, 3, 4] and len(outbox(lab)) == 4
+    assert len(cleared(lab, code)) == 4 and {j.state for j in journals(lab, code)} == {"closed"}
+    _undo(lab, code)
+    assert len(segments(lab, code)) == 3
 
 
 class PowerCutError(BaseException):

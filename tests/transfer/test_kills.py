@@ -40,7 +40,7 @@ PASSWORD = Secret(b"correct horse battery")
 CODE = "abcd1234"
 LARGE = 36 * 2**20
 #: part n takes n times as long at least, so that kills meet uploads with some parts there, seconds
-PART_S = 0.12
+PART_S = 0.1
 
 _RUN = "from ecogsafe.ui.cli.main import main; main()"
 #: the same with a slow disk, which notes each part it is given
@@ -176,7 +176,7 @@ def _kill_somewhere(site: Site, numbers: random.Random) -> bool:
         wanted = len(site.parts()) + numbers.randrange(7)
         while child.poll() is None and len(site.parts()) < wanted:
             time.sleep(0.01)
-        time.sleep(numbers.uniform(0, 2 * PART_S))
+        time.sleep(numbers.uniform(0, 4 * PART_S))
     child.kill()
     child.communicate()
     return child.returncode == -signal.SIGKILL
@@ -197,14 +197,13 @@ def test_killed_runs_are_finished_without_a_trace(site: Site) -> None:
     kills = resumed = changed = 0
     done_before: list[tuple[set[tuple[str, int]], int]] = []
     while kills < KILLS:
-        if not set(_unfinished(site)) and kills:
+        if not _unfinished(site):
             # keep something large under way for every kill
-            site.write(f"1{kills:03}", LARGE + kills, numbers)
+            site.write(f"1{len(site.sources):03}", LARGE + len(site.sources), numbers)
         kills += _kill_somewhere(site, numbers)
         acknowledged = _acknowledged(site)
         resumed += bool(acknowledged)
         done_before.append((acknowledged, len(site.parts())))
-        print(len(acknowledged), len(site.parts()), site.rows("select state,count(*) from uploads group by 1"), site.rows("select count(*) from copies"))
         if acknowledged and numbers.random() < 0.3:
             changed += _change(site, numbers)
     assert resumed or kills < 10
@@ -220,7 +219,7 @@ def test_killed_runs_are_finished_without_a_trace(site: Site) -> None:
 
 def _unfinished(site: Site) -> list[str]:
     stored = {key for (key,) in site.rows("SELECT key FROM copies")}
-    return [key for key, path in site.sources.items() if key not in stored and path.stat().st_size == LARGE]
+    return [key for key, path in site.sources.items() if key not in stored and path.stat().st_size >= LARGE - 1]
 
 
 def _change(site: Site, numbers: random.Random) -> bool:

@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 _AT_FDCWD = -100
@@ -41,7 +42,9 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, replace: boo
         with os.fdopen(fd, "wb") as out:
             out.write(data)
             out.flush()
-            os.fchmod(out.fileno(), mode)
+            with suppress(PermissionError):
+                # the file is ours, so it is the file system (FAT) that keeps no permissions but the mount's
+                os.fchmod(out.fileno(), mode)
             os.fsync(out.fileno())
         if replace:
             temporary.replace(path)

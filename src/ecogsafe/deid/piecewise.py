@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 
 from ecogsafe.deid.hits import Hit, outermost
 from ecogsafe.deid.matching import CONTEXT_BYTES, Matcher
@@ -13,10 +14,10 @@ from ecogsafe.formats.regions import Region
 class FreeText:
     """The stretches in which what only resembles a name counts too; ``FreeText.everywhere()`` is all."""
 
-    def __init__(self, regions: Iterable[Region], *, by: int = 0) -> None:
+    def __init__(self, regions: Iterable[Region]) -> None:
         self._regions = tuple(regions)
         self._starts = [region.offset for region in self._regions]
-        self._by = by
+        self._by = 0
         self._everywhere = False
 
     @classmethod
@@ -28,7 +29,9 @@ class FreeText:
 
     def shifted(self, by: int) -> FreeText:
         """Return the same stretches, asked for by places from ``by`` bytes further on."""
-        return FreeText(self._regions, by=self._by + by)
+        other = copy(self)
+        other._by += by
+        return other
 
     def holds(self, start: int, stop: int) -> bool:
         """Return whether ``[start, stop)`` lies in one of the stretches."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ecogsafe.core.errors import SourceChangedError
+from ecogsafe.core.errors import MalformedFileError, SourceChangedError
 from ecogsafe.core.events import Finding as FindingEvent
 from ecogsafe.deid.hits import Hit, outermost
 from ecogsafe.deid.matching import Matcher
@@ -74,6 +74,14 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsearched:
+    """A part of a file that could not be searched; ``path`` is masked."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScanResult:
     """What one scan saw: the size of the file, the digest of its text regions, and what was found there."""
 
@@ -82,14 +90,16 @@ class ScanResult:
     findings: tuple[Finding, ...]
     #: ordinary words one letter away from a name, where names were searched so; told, and no findings
     spared: tuple[Finding, ...] = ()
+    #: what lies in it and could not be opened
+    not_searched: tuple[Unsearched, ...] = ()
 
     def open_findings(self, accepted: Container[str]) -> tuple[Finding, ...]:
         """Return the findings that nobody has accepted by their id."""
         return tuple(f for f in self.findings if f.id not in accepted)
 
     def is_clean(self, accepted: Container[str] = ()) -> bool:
-        """Return whether nothing was found but what a person has accepted."""
-        return not self.open_findings(accepted)
+        """Return whether all of it was searched, and nothing found but what a person has accepted."""
+        return not self.open_findings(accepted) and not self.not_searched
 
 
 def scan_file(
@@ -136,8 +146,28 @@ def scan_file(
     if file_size(file) != size:
         raise SourceChangedError("a file", "changed its length while it was read")
     text_sha256 = digest.hexdigest()
-    findings = tuple(_finding(h, path, text_sha256) for h in hits if not h.spared)
-    return ScanResult(size, text_sha256, findings, tuple(_finding(h, path, text_sha256) for h in hits if h.spared))
+    findings, spared = (
+        tuple(finding_of(h, path, text_sha256) for h in hits if h.spared is is_spared) for is_spared in (False, True)
+    )
+    return ScanResult(size, text_sha256, findings, spared)
+
+
+def all_regions(kind: Kind, file: BinaryIO) -> Iterable[Region]:
+    """Return the text regions of any file: where its structure is not known, all of it is text."""
+    try:
+        return list(text_regions(kind, file))
+    except MalformedFileError:
+        size = file_size(file)
+        return [Region(0, size)] if size else []
+
+
+def all_free_text(kind: Kind, file: BinaryIO) -> Iterable[Region]:
+    """Return the free text of any file: where its structure is not known, all of it is free text."""
+    try:
+        list(text_regions(kind, file))
+        return list(free_text_regions(kind, file))
+    except MalformedFileError:
+        return all_regions(kind, file)
 
 
 def scan_name(path: str, matchers: Iterable[Matcher]) -> tuple[Finding, ...]:
@@ -177,9 +207,20 @@ def _shifted(hits: Iterable[Hit], by: int) -> Iterator[Hit]:
     return (h.moved(by) for h in hits)
 
 
-def _finding(hit: Hit, path: str, text_sha256: str) -> Finding:
+def finding_of(hit: Hit, path: str, digest: str, *, within: str = "") -> Finding:
+    """Return what is told of ``hit``.
+
+    Parameters
+    ----------
+    path
+        What messages call the file.
+    digest
+        Of its text.
+    within
+        The true name of the member of a container that holds it: part of the id, and not shown.
+    """
     return Finding(
-        id=_finding_id(path, hit.start, hit.kind, text_sha256),
+        id=_finding_id(f"{path}\0{within}" if within else path, hit.start, hit.kind, digest),
         path=path,
         offset=hit.start,
         length=hit.stop - hit.start,

@@ -15,7 +15,7 @@ from ecogsafe.service.connections import Connection
 from ecogsafe.service.evidence import CONTENT
 from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.transfer.context import Meter
-from ecogsafe.transfer.receiving import Reception, digest_object
+from ecogsafe.transfer.receiving import Received, Reception, digest_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,7 @@ class CopyCheck:
 
     def _read(self, copy: CopyRow, file: FileRow, info: ObjectInfo) -> Verdict:
         try:
-            received = digest_object(self._reception(copy, info, self._identities if copy.sealed else None))
-        except NoMatchError:
-            as_it_is = digest_object(self._reception(copy, info, None))
-            if as_it_is.crc64 == copy.crc64:
-                raise  # it is what we sent: the key is another one
-            return Verdict("stored", f"{CONTENT} is not the object that was sent")
+            received = self._opened(copy, info)
         except VerificationError as error:
             return Verdict("stored", f"{CONTENT} {error.problem}")
         if file.sha256 is not None and received.sha256 != file.sha256:
@@ -93,6 +88,15 @@ class CopyCheck:
         if copy.crc64 is not None and received.crc64 != copy.crc64:
             return Verdict("stored", f"{CONTENT} is not the object that was sent")
         return Verdict("restored", info=info)
+
+    def _opened(self, copy: CopyRow, info: ObjectInfo) -> Received:
+        try:
+            return digest_object(self._reception(copy, info, self._identities if copy.sealed else None))
+        except NoMatchError:
+            as_it_is = digest_object(self._reception(copy, info, None))
+            if as_it_is.crc64 == copy.crc64:
+                raise  # it is what we sent: the key is another one
+            return as_it_is
 
     def _reception(self, copy: CopyRow, info: ObjectInfo, identities: Sequence[Identity] | None) -> Reception:
         return Reception(

@@ -10,7 +10,6 @@ from typing import BinaryIO
 from ecogsafe.core.errors import ExitStatus, PlanConflictError, UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.deid.apply import ApplyOptions, apply_plan, continue_journal
-from ecogsafe.deid.identifiers import Identifiers
 from ecogsafe.deid.journal import Entry, JournalKind
 from ecogsafe.deid.linking_key import LinkingKey, Person
 from ecogsafe.deid.matching import Matcher
@@ -23,7 +22,7 @@ from ecogsafe.formats.regions import Patch
 from ecogsafe.formats.request import CleaningRequest
 from ecogsafe.service.deid_clearing import Cleared, clear_standing, note_subject
 from ecogsafe.service.deid_journals import RecordedJournals, journals_of, tell_key_backup, told_truly
-from ecogsafe.service.deid_planning import DeidRequest, make_plan, site_zone, survey
+from ecogsafe.service.deid_planning import DeidRequest, make_plan, of_known_person, says_who, site_zone, survey
 from ecogsafe.service.deid_telling import tell_plan, verdict
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.persons import (
@@ -58,17 +57,17 @@ def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Con
     check_places(request.export.absolute(), out.absolute())
     keys = open_keys(run.home, run.catalog, password)
     finished = _finish_cut_runs(run, request, keys)
-    surveyed = survey(request)
+    key = keys.file.read()
+    surveyed = survey(of_known_person(request, key))
     if surveyed.problem is not None:
         _end_without_plan(run, request, keys, finished, surveyed.problem, confirm)
         return
-    key = keys.file.read()
     known = recognise(key, surveyed.identifiers, request.code)
     if known.question:
         confirm(known.question)
     code = choose_code(run.catalog, key, known, request.code)
     if _finish_subject(run, keys, code, key):
-        surveyed = survey(request)
+        surveyed = survey(of_known_person(request, key))
         if surveyed.problem is not None:
             _end_without_plan(run, request, keys, [*finished, code], surveyed.problem, confirm)
             return
@@ -171,7 +170,7 @@ def _end_without_plan(
         run.hold_subject(code, shared=False)
         journals.settle(code)
         known = recognise(keys.file.read(), request.identifiers, code)
-        if known.question and _says_who(request.identifiers):
+        if known.question and says_who(request.identifiers):
             confirm(known.question)
         person, key = enter_person(keys, known, code, request.identifiers)
         note_subject(run, person)
@@ -182,10 +181,6 @@ def _end_without_plan(
         raise problem
     tell_key_backup(run)
     run.message = "; ".join(told) or f"{', '.join(finished)}: finished"
-
-
-def _says_who(given: Identifiers) -> bool:
-    return bool(given.last_name or given.first_name or given.mrn or given.birth_date)
 
 
 def _earlier_applies(journals: RecordedJournals, key: LinkingKey, request: DeidRequest) -> dict[str, set[Path]]:

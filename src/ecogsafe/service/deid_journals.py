@@ -21,7 +21,14 @@ from ecogsafe.deid.planned import DeidPlan
 from ecogsafe.service.key_backup import back_up_keys
 from ecogsafe.service.persons import OpenedKeys
 from ecogsafe.service.running import Run
-from ecogsafe.service.segment_records import SegmentPart, note_planned, note_published, note_taken_back, part_of
+from ecogsafe.service.segment_records import (
+    SegmentPart,
+    note_numbers,
+    note_planned,
+    note_published,
+    note_taken_back,
+    part_of,
+)
 
 #: what an error says where it says nothing else (`EcogsafeError`)
 NOTHING_CHANGED = "Nothing was changed"
@@ -82,7 +89,8 @@ class RecordedJournals(JournalFolder):
         with self.run.catalog.read() as tx:
             known = {row.id: row.state for row in subjects.journals_of(tx, code)}
         closed: list[Journal] = []
-        for name in self.ids(code):
+        names = self.ids(code)
+        for name in names:
             if known.get(name) == "closed":
                 continue
             if name not in known:
@@ -91,13 +99,19 @@ class RecordedJournals(JournalFolder):
             if self.marks(name).ended:
                 self._close(name)
                 closed.append(self.read(name))
+        if not known.keys() >= set(names):
+            with self.run.catalog.write() as tx:
+                note_numbers(tx, code, set(self.history(code).places.values()))
         return closed
 
     def unfinished(self) -> list[str]:
-        """Return the ids of all journals that have not ended, by subject."""
-        codes = sorted({path.stem.split("-", 1)[0] for path in self.folder.glob("*.age")})
-        names = (self.open_id(code) for code in codes if is_code(code))
-        return [name for name in names if name is not None]
+        """Return the newest journal that has not ended of every subject that has one. Needs no key."""
+        newest: dict[str, str] = {}
+        for path in sorted(self.folder.glob("*.age")):
+            code = path.stem.split("-", 1)[0]
+            if is_code(code) and not self.marks(path.stem).ended:
+                newest[code] = path.stem
+        return list(newest.values())
 
     def history(self, code: str) -> History:
         """Return what stands of ``code`` by all its journals, and where its studies came from."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from ecogsafe.catalog import subjects
 from ecogsafe.core.config import clinical_zone
 from ecogsafe.core.errors import ExitStatus, MixedPatientsError, UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.deid.codes import new_code
 from ecogsafe.deid.identifiers import Identifiers, read_identifiers_file
 from ecogsafe.deid.layout import subject_folders
+from ecogsafe.deid.linking_key import LinkingKey
 from ecogsafe.deid.plan import plan_deid
 from ecogsafe.deid.planned import DeidPlan
 from ecogsafe.deid.whose import Belongs, Shares, belongs_to, divide
@@ -101,6 +103,19 @@ def survey(request: DeidRequest) -> Surveyed:
     return Surveyed(discovery, identifiers, belongs_to(identifiers), given, problem)
 
 
+def of_known_person(request: DeidRequest, key: LinkingKey) -> DeidRequest:
+    """Return ``request`` with what the linking key knows of its code, where the user said no more than the code."""
+    person = key.person(request.code) if request.code else None
+    if person is None or says_who(request.identifiers):
+        return request
+    return replace(request, identifiers=person.identifiers.merge(request.identifiers))
+
+
+def says_who(given: Identifiers) -> bool:
+    """Return whether ``given`` names a person, rather than adding to what is known of one."""
+    return bool(given.last_name or given.first_name or given.mrn or given.birth_date)
+
+
 def _survey_all(discovery: Discovery) -> Surveyed:
     """Return the export as that of the one person it names."""
     try:
@@ -172,17 +187,19 @@ def plan(run: Run, request: DeidRequest, password: PasswordSource | None) -> tup
         There is nothing to plan.
     """
     check_code(request.code)
-    surveyed = survey(request)
+    keys = _keys_if_useful(run, password)
+    key = keys.file.read() if keys else LinkingKey()
+    surveyed = survey(of_known_person(request, key))
     if surveyed.problem is not None:
         raise surveyed.problem
-    keys = _keys_if_useful(run, password)
-    known = recognise(keys.file.read(), surveyed.identifiers, request.code) if keys else None
+    known = recognise(key, surveyed.identifiers, request.code) if keys else None
     code = known.person.code if known and known.person else request.code
     history = None
     if keys is not None and code is not None:
         history = journals_of(run, keys).history(code)
     made = make_plan(run, request, surveyed, code or new_code(()), history)
     _tell_person(run, known, code)
+    _tell_cut_run(run, code)
     tell_plan(run, made, site_zone(run))
     tell_decisions(run, surveyed.identifiers)
     run.message = verdict(made)
@@ -203,6 +220,14 @@ def _keys_if_useful(run: Run, password: PasswordSource | None) -> OpenedKeys | N
         run.tell(Item(action="plan", status="note", message=message))
         return None
     return open_keys(run.home, run.catalog, password)
+
+
+def _tell_cut_run(run: Run, code: str | None) -> None:
+    with run.catalog.read() as tx:
+        is_open = code is not None and bool(subjects.open_journals(tx, code))
+    if is_open:
+        message = "an earlier run on this subject was cut: apply finishes it first, so that the plan will be another"
+        run.tell(Item(action="plan", status="note", subject=code, message=message))
 
 
 def _tell_person(run: Run, known: Recognised | None, code: str | None) -> None:

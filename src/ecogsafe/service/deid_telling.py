@@ -81,7 +81,7 @@ def _tell_segments(run: Run, made: DeidPlan, zone: ZoneInfo | None) -> None:
         run.tell(
             Item(
                 action="segment",
-                status="planned" if segment.moved else "present",
+                status="planned" if segment.moved else "note",
                 subject=made.code,
                 segment=segment.number,
                 message=segment_line(segment, moves[segment.number], zone),

@@ -63,7 +63,8 @@ def check_can_initialise(home: Home, recovery_file: Path | None) -> None:
             safe="It is as it was",
             next="ecogsafe init --recover recovery-sheet.txt, or name another folder with --home",
         )
-    home.settings()
+    if home.config.exists():
+        home.settings()
     if recovery_file is None:
         return
     place = recovery_file.absolute().parent.resolve()

@@ -146,7 +146,7 @@ class Run:
             leases.renew_all(tx, self.owner, LEASE_S)
             gone = [name for name, lease in held if lease.fence not in {h.fence for h in leases.holders(tx, name)}]
         if gone:
-            self.lose(gone[0])
+            self.lose(gone[-1])
 
     def lose(self, name: str) -> None:
         """Stop the run: it no longer holds the lease ``name``, and others may be working on the same things."""

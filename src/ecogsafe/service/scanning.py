@@ -6,9 +6,8 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from ecogsafe.catalog import audit, clearances
 from ecogsafe.catalog.clearances import ClearanceRow
@@ -19,13 +18,13 @@ from ecogsafe.core.events import Item
 from ecogsafe.core.private import mask
 from ecogsafe.deid.layout import TargetParts, Tree, parse_target
 from ecogsafe.deid.matching import Matcher
+from ecogsafe.deid.member_scan import scan_any
 from ecogsafe.deid.scan import SCANNER_VERSION, ScanResult, scan_file, scan_name
 from ecogsafe.formats.cleaning import patches
 from ecogsafe.formats.kinds import ALWAYS_SEALED, NATUS_KINDS, Kind, kind_of_name, kind_of_text
-from ecogsafe.formats.regions import Region, file_size
 from ecogsafe.formats.request import CleaningRequest
-from ecogsafe.formats.text_regions import text_regions
 from ecogsafe.service.running import Run
+from ecogsafe.service.unsearched import tell_unsearched
 
 _JOBS = 4
 _HEAD = 4096
@@ -57,6 +56,8 @@ class ScanOutcome:
     unreadable: list[EcogsafeError] = field(default_factory=list)
     #: kinds that cannot be searched (MP4 …): they are always sealed
     not_searchable: int = 0
+    #: parts of containers that could not be opened
+    not_searched: int = 0
     #: clean, but Natus files whose content was left as it was: they are never cleared
     native: int = 0
     cleared: list[ClearanceRow] = field(default_factory=list)
@@ -143,8 +144,10 @@ def scan_targets(
 def _search(target: ScanTarget, matchers: Sequence[Matcher]) -> ScanResult:
     try:
         with os.fdopen(os.open(target.path, _OPEN_FLAGS), "rb", buffering=0) as file:
-            regions = text_regions if target.tree is not None else _forgiving_regions
-            result = scan_file(target.kind, file, matchers, path=target.shown, regions=regions)
+            if target.tree is None:
+                result = scan_any(target.kind, file, matchers, path=target.shown)
+            else:
+                result = scan_file(target.kind, file, matchers, path=target.shown)
     except OSError as error:
         raise _unreadable(target, error) from error
     except MalformedFileError as error:
@@ -152,15 +155,7 @@ def _search(target: ScanTarget, matchers: Sequence[Matcher]) -> ScanResult:
             target.shown, error.problem, safe="It is not cleared", next="it can only be sent sealed"
         ) from error
     names = scan_name(target.relpath or target.path.name, matchers)
-    return ScanResult(result.size, result.text_sha256, (*names, *result.findings))
-
-
-def _forgiving_regions(kind: Kind, file: BinaryIO) -> Iterable[Region]:
-    """Return the text regions of any file: where its structure is not known, all of it is searched."""
-    try:
-        return list(text_regions(kind, file))
-    except MalformedFileError:
-        return [Region(0, file_size(file))]
+    return replace(result, findings=(*names, *result.findings))
 
 
 def keeps_native_content(target: ScanTarget) -> bool:
@@ -207,6 +202,8 @@ def _note(
         _withdraw(outcome, target, by=clear is not None)
         return
     outcome.bytes_searched += result.size
+    outcome.not_searched += len(result.not_searched)
+    tell_unsearched(run, result, shown=target.shown, subject=subject)
     accepted = [*accepted, *_accepted_before(run, target, result)] if result.findings else accepted
     for finding in result.findings:
         is_accepted = finding.id in accepted
@@ -257,10 +254,12 @@ def _accepted_before(run: Run, target: ScanTarget, result: ScanResult) -> tuple[
 def record_clearances(run: Run, outcome: ScanOutcome) -> None:
     """Make the clearances durable, and the acceptance of findings part of the audit."""
     with run.catalog.write() as tx:
+        known = [clearances.clearance_for(tx, row.tree, row.path) for row in outcome.cleared]
         clearances.withdraw_clearances(tx, outcome.withdrawn)
         clearances.record_clearances(tx, outcome.cleared)
-        for row in outcome.cleared:
-            for finding in row.accepted:
+        for row, before in zip(outcome.cleared, known, strict=True):
+            # what was accepted earlier was noted then, with the one who did
+            for finding in (f for f in row.accepted if before is None or f not in before.accepted):
                 audit.append(
                     tx,
                     run_id=run.run_id,
@@ -281,4 +280,5 @@ def finding_summary(outcome: ScanOutcome) -> str:
     """Return the verdict in one line."""
     verdict = f"{outcome.clean} files clean" if not outcome.findings else f"{outcome.findings} identifiers FOUND"
     more = f", {outcome.accepted} accepted" if outcome.accepted else ""
+    more += f", {outcome.not_searched} parts NOT searched" if outcome.not_searched else ""
     return f"{verdict}{more}, {len(outcome.cleared)} cleared to go unencrypted"

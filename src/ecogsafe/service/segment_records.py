@@ -93,6 +93,15 @@ def note_planned(tx: Transaction, code: str, segments: Sequence[PlannedSegment])
             subjects.update_segment(tx, row)
 
 
+def note_numbers(tx: Transaction, code: str, published: Iterable[SegmentPart]) -> None:
+    """Take numbers that only the journals know of, as in a recovered home: nothing else may get them."""
+    known = {row.number for row in subjects.segments_of(tx, code, with_retired=True)}
+    for number, kinds in sorted(_by_number(published).items()):
+        if number not in known:
+            row = SegmentRow(code, number, None, None, None, tuple(sorted(kinds)), fingerprint="{}")
+            subjects.add_segments(tx, [row])
+
+
 def note_published(tx: Transaction, code: str, published: Iterable[SegmentPart]) -> None:
     """Note which parts of which segments now stand below OUT."""
     added = _by_number(published)

@@ -24,7 +24,7 @@ from ecogsafe.deid.codes import is_code
 from ecogsafe.service.connections import connected, one_url
 from ecogsafe.service.copy_check import CopyCheck, Verdict
 from ecogsafe.service.home import PasswordSource
-from ecogsafe.service.running import Run
+from ecogsafe.service.running import Run, raise_if_all_failed
 from ecogsafe.service.verdicts import record_verdict
 from ecogsafe.transfer.context import Meter
 
@@ -62,8 +62,8 @@ def verify(run: Run, request: VerifyRequest, password: PasswordSource) -> None:
     ------
     UsageError
         There is no such copy.
-    StoreError
-        No store could be reached.
+    StoreError, LabKeyError
+        No store could be reached; nothing could be opened.
     """
     if request.subject is not None and not is_code(request.subject):
         raise UsageError("CODE", "is not a subject code", next="ecogsafe status shows the codes")
@@ -82,19 +82,16 @@ def verify(run: Run, request: VerifyRequest, password: PasswordSource) -> None:
     pairs_total = sum(len(w.pairs) for w in work)
     bytes_total = sum(copy.size for w in work for copy, _ in w.pairs)
     meter = Meter(run.tell, files_total=pairs_total, bytes_total=bytes_total)
-    unreachable: list[StoreError] = []
+    failed: list[EcogsafeError] = []
     for w in work:
         try:
-            failed = _verify_store(run, w, request, identities, meter)
+            failed += _verify_store(run, w, request, identities, meter)
         except StoreError as error:
             run.fail(error)
             run.tally.failed += len(w.pairs) - 1
-            failed = [error] * len(w.pairs)
-        if len(failed) == len(w.pairs):
-            unreachable.append(failed[0])
+            failed += [error] * len(w.pairs)
     run.tell(meter.now())
-    if len(unreachable) == len(work):
-        raise unreachable[0]
+    raise_if_all_failed(failed, pairs_total)
     run.check_stop(safe="What was checked is recorded")
     bad = run.counts.get("bad", 0)
     how = "read, opened and compared" if request.deep else "compared with the store's own checksum"
@@ -133,9 +130,10 @@ def _held(run: Run, request: VerifyRequest, work: list[_Work]) -> list[_Work]:
 
 def _verify_store(
     run: Run, work: _Work, request: VerifyRequest, identities: Sequence[Identity] | None, meter: Meter
-) -> list[StoreError]:
-    """Check the copies of one store; return its failures to answer."""
-    failed: list[StoreError] = []
+) -> list[EcogsafeError]:
+    """Check the copies of one store; return why some could not be judged."""
+    failed: list[EcogsafeError] = []
+    unanswered: list[StoreUnreachableError] = []
     with connected(run.catalog, work.url, to_write=False) as connection:
         if connection.store_id != work.store_id:
             raise WrongStoreError(work.url, "is another store than the one that holds these copies")
@@ -144,10 +142,13 @@ def _verify_store(
         def check(pair: _Pair) -> Verdict | EcogsafeError | None:
             if run.stop.is_set():
                 return None
-            if sum(isinstance(error, StoreUnreachableError) for error in failed) >= _ENOUGH_FAILURES:
-                return failed[0]
+            if len(unanswered) >= _ENOUGH_FAILURES:
+                return unanswered[0]
             try:
                 return checker.judge(*pair)
+            except StoreUnreachableError as error:
+                unanswered.append(error)
+                return error
             except EcogsafeError as error:
                 return error
 
@@ -155,7 +156,7 @@ def _verify_store(
             for pair, verdict in zip(work.pairs, pool.map(check, work.pairs), strict=True):
                 if verdict is None:
                     continue
-                if isinstance(verdict, StoreError):
+                if isinstance(verdict, EcogsafeError):
                     failed.append(verdict)
                 record_verdict(run, connection, pair[0], pair[1], verdict)
                 meter.file_done()

@@ -24,7 +24,7 @@ def is_detail(event: Event) -> bool:
         return False
     return (
         event.action == "identifier"
-        or (event.action == "segment" and event.status == "present")
+        or (event.action == "segment" and event.status == "note")
         or (event.status == "left_behind" and event.details.get("by_rule") is True)
     )
 
@@ -70,7 +70,7 @@ def _item(item: Item) -> str:
     what = item.path or item.key or item.subject or ""
     size = f"  {count_bytes(item.bytes)}" if item.bytes is not None else ""
     message = f"  {item.message}" if item.message else ""
-    if item.action in _TOLD and item.status in ("note", "planned", "present"):
+    if item.action in _TOLD and item.status in ("note", "planned"):
         # these lines are read one below the other, as a table
         return f"{item.message}{f', {count_bytes(item.bytes)}' if item.bytes is not None else ''}"
     if item.status == "note":
