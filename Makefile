@@ -28,19 +28,21 @@ test: $(STAMP)
 	@$(BIN)/python -m pytest -q
 
 check: $(STAMP)
-	$(BIN)/ruff check src tests tools
-	$(BIN)/ruff format --check src tests tools
+	$(BIN)/ruff check src tests tools benchmarks
+	$(BIN)/ruff format --check src tests tools benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/file_sizes.py
 
-# Long campaigns: the seed is printed, give it back with ECOGSAFE_SEED=…
+# Long campaigns: hundreds of kills; the seed is printed, give it back with ECOGSAFE_SEED=…
+SOAK := tests/transfer/test_kills.py tests/service/test_deid_killed.py
+
 soak: $(STAMP)
-	@ECOGSAFE_SOAK_KILLS=$${ECOGSAFE_SOAK_KILLS:-300} $(BIN)/python -m pytest -q -m "soak or kills" --override-ini addopts=
+	@ECOGSAFE_SOAK_KILLS=$${ECOGSAFE_SOAK_KILLS:-300} $(BIN)/python -m pytest -q -s $(SOAK)
 
 format: $(STAMP)
-	$(BIN)/ruff check --fix src tests tools
-	$(BIN)/ruff format src tests tools
+	$(BIN)/ruff check --fix src tests tools benchmarks
+	$(BIN)/ruff format src tests tools benchmarks
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo

@@ -285,3 +285,18 @@ def test_wrapped_file_key_is_as_documented(documented: dict[str, Callable[..., A
     blob = wrap_file_key(file_key, resume_key)
     assert len(blob) == 57
     assert documented["unwrap"](blob, resume_key) == file_key.reveal()
+
+
+def test_every_command_that_a_message_names_exists() -> None:
+    """What an error tells to run next must be there today, not in a later version."""
+    known = set(cli.list_commands(click.Context(cli)))
+    missing = []
+    for source in sorted((ROOT / "src").rglob("*.py")):
+        for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
+            for text in re.findall(r"next=f?\"([^\"]*)\"", line):
+                missing += [
+                    f"{source.name}:{number}: {name}"
+                    for name in re.findall(r"(?:^|[,:(] ?|or |then )ecogsafe ([a-z]+)", text)
+                    if name not in known
+                ]
+    assert not missing

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from tests.cli.conftest import applied, applied_lab, handed_over, lab, made_lab
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import applied, applied_lab, hand_over, lab, made_lab
+from tests.cli.lab import Lab
 from tests.service.small_lab import in_memory, made_home, small_lab
 
-__all__ = ["applied", "applied_lab", "handed_over", "in_memory", "lab", "made_home", "made_lab", "small_lab"]
+__all__ = ["applied", "applied_lab", "in_memory", "lab", "made_home", "made_lab", "small_lab"]
+
+
+@pytest.fixture(scope="session")
+def handed_lab(made_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A lab that was handed an export of two patients; copied, never used itself."""
+    lab = made_lab.copy_to(tmp_path_factory.mktemp("handed"))
+    hand_over(lab, "mixed")
+    return lab
+
+
+@pytest.fixture
+def handed_over(handed_lab: Lab, tmp_path: Path) -> Lab:
+    """A lab that was just handed an export of two patients."""
+    return handed_lab.copy_to(tmp_path)

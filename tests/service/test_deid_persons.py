@@ -50,7 +50,9 @@ KEY = LinkingKey(
         (Identifiers(last_name="Other", first_name="Name"), None, None, False),
         (Identifiers(mrn="9002"), "b0000002", "b0000002", False),
         (Identifiers(mrn="9002"), "a0000001", "a0000001", True),
-        (Identifiers(last_name="Vossig"), "a0000001", "a0000001", True),
+        (Identifiers(last_name="Vossig"), "a0000001", "a0000001", False),
+        (Identifiers(last_name="Vossig", mrn="77"), "a0000001", "a0000001", True),
+        (Identifiers(also=(GUID,)), "a0000001", "a0000001", False),
         (Identifiers(last_name="Other"), "c0000003", None, False),
         (Identifiers(mrn="9001"), "c0000003", None, True),
         (Identifiers(last_name="Vossig"), "c0000003", None, True),
@@ -178,6 +180,7 @@ def test_a_namesake_is_asked_about_and_gets_an_own_code(lab: Lab) -> None:
     done = _apply(lab, other, status=2)
     assert done.error["code"] == "confirmation-needed"
     assert (linking_key(lab), outbox(lab)) == before
+    assert "--subject" in done.said
     second = _code(_apply(lab, other, "--yes"))
     assert second != first and linking_key(lab).codes == {first, second}
     assert len(segments(lab, first)) == len(segments(lab, second)) == 2

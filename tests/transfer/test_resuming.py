@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 
 from ecogsafe.catalog.database import Catalog
-from ecogsafe.core.errors import StoreRefusedError, StoreUnreachableError
+from ecogsafe.core.errors import LockedError, SourceChangedError, StoreRefusedError, StoreUnreachableError
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.faulty import Fault
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import Store
+from ecogsafe.transfer import file_job
 from ecogsafe.transfer.pool import PartPool
+from ecogsafe.transfer.source import FileSource
 from ecogsafe.transfer.work import Outcome, Shipment, Status
 
 from .bench import PART, Bench, Quiet, Watched, opened, read, with_capabilities
@@ -334,3 +339,84 @@ def test_stop_leaves_an_upload_that_is_continued(bench: Bench) -> None:
     for shipment, expected in zip(shipments, data, strict=True):
         assert opened(store, shipment.keys[True]) == expected
     bench.check_no_nonce_twice(store)
+
+
+def test_a_part_that_seals_to_other_bytes_than_before_starts_over(bench: Bench) -> None:
+    """Its plaintext is the same, so key, nonce or row are not what they were."""
+    store = Watched(MemoryStore(), {"put_part": [None, Fault(error=LOST)]})
+    data = bench.data(SIZE)
+    shipment = bench.shipment(bench.write("0001", data), bench.place(store))
+    bench.send(shipment, pool=PartPool(2 * PART))
+    with closing(sqlite3.connect(bench.catalog_path)) as connection, connection:
+        connection.execute("UPDATE parts SET crc64 = 7 WHERE number = 2")
+    sent = len(store.parts)
+    _finish(bench, shipment)
+    assert opened(store, shipment.keys[True]) == data
+    assert "starts again under a new key" in bench.told()
+    assert not {upload_id for upload_id, _, _ in store.parts[:sent]} & {u for u, _, _ in store.parts[sent:]}
+
+
+def test_a_place_whose_upload_is_gone_gets_an_object_of_its_own(bench: Bench) -> None:
+    """It bears nothing out, so it takes no part in the earlier sealing; the other place goes on with that."""
+    one, two = Watched(MemoryStore()), Watched(MemoryStore("memory://2"))
+    data = bench.data(SIZE)
+    shipment = bench.shipment(bench.write("0001", data), bench.place(one), bench.place(two, number=1))
+    _die_at(bench, shipment, two, "put_part", 6)
+    for upload in list(two.inner.list_uploads()):
+        two.inner.abort_upload(upload.key, upload.upload_id)
+    acknowledged = bench.rows("SELECT number FROM acks a JOIN uploads u USING (token) WHERE u.store_id LIKE '00%'")
+    assert [o.status for o in bench.send(shipment)] == [Status.DONE] * 2
+    assert all(one.sent_numbers().count(number) == 1 for (number,) in acknowledged)
+    assert opened(one, shipment.keys[True]) == opened(two, shipment.keys[True]) == data
+    assert read(one, shipment.keys[True]) != read(two, shipment.keys[True])
+    assert (bench.keys_resting(), bench.open_uploads()) == (0, [])
+    bench.check_no_nonce_twice(one, two)
+
+
+def test_a_begin_that_was_cut_off_is_cleared_away_even_if_the_file_changed(bench: Bench) -> None:
+    store = Watched(MemoryStore(), {"begin_upload": [Fault(error=LOST, when="after")]})
+    relative = bench.write("0001", bench.data(SIZE))
+    bench.send(bench.shipment(relative, bench.place(store)))
+    bench.write("0001", bench.data(SIZE + 1))
+    _finish(bench, bench.shipment(relative, bench.place(store)))
+    assert list(store.inner.list_uploads()) == []
+
+
+def test_a_sleeper_that_lost_its_upload_does_not_complete_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Watched(MemoryStore())
+    shipment = bench.shipment(bench.write("0001", bench.data(SIZE)), bench.place(store))
+    note_file = file_job.note_file
+
+    def sleep(*args: Any, sha256: str | None) -> int:
+        if sha256 is not None:
+            monkeypatch.setattr(file_job, "note_file", note_file)
+            _die_at(bench, shipment, store, "finish_upload", 1)
+        return note_file(*args, sha256=sha256)
+
+    monkeypatch.setattr(file_job, "note_file", sleep)
+    (outcome,) = bench.send(shipment)
+    assert (outcome.status, type(outcome.error)) == (Status.FAILED, LockedError)
+    assert list(store.inner.list()) == []
+    _finish(bench, shipment)
+    assert store.sent_numbers() == list(range(1, PARTS + 1))
+
+
+def test_a_sleeper_that_lost_its_upload_does_not_give_it_up(bench: Bench) -> None:
+    """It sees its source change; the run that took over has its own view, and its own digests."""
+    store = Watched(MemoryStore())
+    data = bench.data(SIZE)
+    relative = bench.write("0001", data)
+    shipment = bench.shipment(relative, bench.place(store))
+
+    class Sleepy(FileSource):
+        def check_unchanged(self) -> None:
+            _die_at(bench, shipment, store, "finish_upload", 1)
+            raise SourceChangedError(self.name, "changed while it was read")
+
+    asleep = replace(shipment, open_source=lambda: Sleepy(bench.root, relative, name=str(relative)))
+    assert [type(o.error) for o in bench.send(asleep)] == [SourceChangedError]
+    assert store.count("abort_upload") == 0
+    assert bench.keys_resting() == 1
+    _finish(bench, shipment)
+    assert store.sent_numbers() == list(range(1, PARTS + 1))
+    assert opened(store, shipment.keys[True]) == data

@@ -171,6 +171,20 @@ def test_links_pipes_and_vanished_files_are_not_sent(bench: Bench) -> None:
     assert store.calls == []
 
 
+@pytest.mark.parametrize("how", ["gone", "another"])
+def test_a_folder_that_was_swapped_is_a_change_though_the_file_is_untouched(bench: Bench, how: str) -> None:
+    relative = bench.write("0001", b"whole")
+    with FileSource(bench.root, relative, name="x") as source:
+        assert b"".join(source.pieces()) == b"whole"
+        source.check_unchanged()
+        folder = (bench.out / relative).parent
+        folder.rename(folder.with_name("elsewhere"))
+        if how == "another":
+            bench.write("0001", b"other")
+        with pytest.raises(SourceChangedError):
+            source.check_unchanged()
+
+
 @pytest.mark.parametrize("size", [1000, 5 * PART])
 @pytest.mark.parametrize("how", ["grows", "is rewritten", "is swapped", "shrinks"])
 def test_a_source_that_changes_while_it_is_read_is_not_stored(bench: Bench, size: int, how: str) -> None:

@@ -137,6 +137,20 @@ def test_stop_ends_a_wait_for_the_pool(bench: Bench) -> None:
     bench.check_no_nonce_twice(hanging)
 
 
+def test_stop_sends_only_what_is_in_flight(bench: Bench) -> None:
+    """Not what waits for a thread: a full pool may be many minutes of a slow line."""
+    hanging = Hanging("memory://1", after=1)
+    shipment = bench.shipment(bench.write("0001", bench.data(9 * PART)), bench.place(hanging))
+    with bench.context() as context:
+        threading.Timer(0.3, context.stop.set).start()
+        threading.Timer(0.5, hanging.go.set).start()
+        outcomes = list(send_all(context, [shipment], senders=2))
+        assert context.pool.used == 0
+    assert [o.status for o in outcomes] == [Status.PAUSED]
+    assert len(hanging.parts) == 3
+    assert [o.notes for o in bench.send(shipment)] == [["3 of 10 parts were already there"]]
+
+
 def test_stop_while_somebody_is_detached_pauses_him(bench: Bench, pool: PartPool) -> None:
     hanging, good = Hanging("memory://1"), MemoryStore("memory://2")
     shipment = bench.shipment(

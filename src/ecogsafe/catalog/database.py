@@ -174,7 +174,9 @@ class Catalog:
             # A kill within `init` may leave a file without tables.
             is_empty = not tx.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
         if application_id != _APPLICATION_ID and not is_empty:
-            raise UsageError(ITEM, "the file is a database of something else", next="ecogsafe doctor")
+            raise UsageError(
+                ITEM, "the file is a database of something else", next="move that file away, or name another home"
+            )
 
     def _set_journal_mode(self) -> None:
         wanted = "delete" if self.on_network_fs else "wal"

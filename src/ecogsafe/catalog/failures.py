@@ -19,7 +19,9 @@ from ecogsafe.core.errors import (
 )
 
 ITEM = "catalogue"
-REBUILD = "ecogsafe catalog rebuild --from URL"
+REBUILD = (
+    "put the newest sealed snapshot back: age -d -i lab-key.age (a store's _ecogsafe/catalog/, see docs/format.md)"
+)
 
 #: primary result codes, https://www.sqlite.org/rescode.html
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -75,7 +77,9 @@ def as_ours(error: SQLAlchemyError | sqlite3.Error) -> EcogsafeError:
         elif state == _FULL_STATE:
             found = NoSpaceError(ITEM, "its disk is full", next="make room, then run again")
         elif isinstance(error, DBAPIError) and error.connection_invalidated:
-            found = StoreUnreachableError(ITEM, "its server does not answer", next="ecogsafe doctor")
+            found = StoreUnreachableError(
+                ITEM, "its server does not answer", next="check the server named in ECOGSAFE_CATALOG, then run again"
+            )
     return found or EcogsafeError(ITEM, f"refused what was asked of it ({type(error).__name__})")
 
 

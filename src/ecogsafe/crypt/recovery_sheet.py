@@ -48,7 +48,9 @@ A. WITH ECOGSAFE
   1. Type or scan this whole sheet into a text file, here called SHEET.
   2. Run:  ecogsafe init --recover SHEET
      It asks for the lab password and checks the sheet before it writes.
-  3. Run:  ecogsafe catalog rebuild --from URL    (URL: a store with copies)
+     With the URL of a store that holds key copies in place of SHEET it
+     brings back who is who as well.
+  3. Run:  ecogsafe download --from URL -d DIR    (URL: a store with copies)
 
 B. WITHOUT ECOGSAFE, with the free programs age, zstd and tar
   1. Type or scan the lab key below, from its line BEGIN to its line END,

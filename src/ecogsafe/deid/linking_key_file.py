@@ -156,7 +156,7 @@ class LinkingKeyFile:
                     _ITEM,
                     "did not read back as it was written",
                     safe="The former linking key stands unchanged",
-                    next="ecogsafe doctor",
+                    next="check the disk of the home, then run the same command again",
                 )
         except BaseException:
             self._candidate.unlink(missing_ok=True)

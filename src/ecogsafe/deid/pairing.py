@@ -189,9 +189,7 @@ def nearest_mutual(
 
 def whole_hours_off(first: datetime, second: datetime, zone: ZoneInfo | None) -> int:
     """Return by how many whole hours (1 to 14) two starts differ, else 0: a sign of a wrong zone."""
-    seconds = min(
-        ((b - a).total_seconds() for a in readings(first, zone) for b in readings(second, zone)), key=abs
-    )
+    seconds = min(((b - a).total_seconds() for a in readings(first, zone) for b in readings(second, zone)), key=abs)
     hours = round(seconds / 3600)
     exact = abs(seconds - hours * 3600) <= SURE_S
     return hours if exact and 1 <= abs(hours) <= 14 else 0

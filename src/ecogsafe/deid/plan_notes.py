@@ -52,9 +52,7 @@ def _times(slots: Sequence[Slot], zone: ZoneInfo | None) -> Iterator[PlanNote]:
             continue
         numbers = (slot.number or 0, other.number or 0)
         if start == following:
-            yield PlanNote(
-                topic="tie", text=f"segments {numbers[0]} and {numbers[1]} start together", segments=numbers
-            )
+            yield PlanNote(topic="tie", text=f"segments {numbers[0]} and {numbers[1]} start together", segments=numbers)
         if end is None:
             continue
         seconds = (following - end).total_seconds()

@@ -12,12 +12,13 @@ import re
 
 #: Marks that end a word; between all others a word goes on.
 _BLOCKS = frozenset(
-    re.split(
-        r"\s+",
-        """p h h1 h2 h3 h4 h5 h6 br cr tab si c row tc tr td th li div s line-break table-cell table-row list-
-        item title creator subject description keywords lastmodifiedby company manager category comment
-        author initial-creator creation-date date text-box body header footer footnote endnote option value
-        v""",
+    re.findall(
+        r"\S+",
+        """
+        p h h1 h2 h3 h4 h5 h6 br cr tab si c row tc tr td th li div s line-break table-cell table-row list-item
+        title creator subject description keywords lastmodifiedby company manager category comment author
+        initial-creator creation-date date text-box body header footer footnote endnote option value v
+        """,
     )
 )
 _MARK = re.compile(r"<(?:!--.*?--|!\[CDATA\[(?P<cdata>.*?)\]\]|[?!][^>]*|/?(?P<name>[^\s<>/]+)[^<>]*)>", re.DOTALL)

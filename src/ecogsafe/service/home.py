@@ -167,7 +167,7 @@ class Home:
                 "recipients.txt",
                 "is not the file that the catalogue knows: data could be sealed to a stranger, or to nobody you know",
                 safe="Nothing was sent",
-                next="put the old file back, or ecogsafe key add-recipient",
+                next="put the old file back: ecogsafe init --recover with another --home writes it anew",
             )
         return parse_recipients(lines.decode("utf-8"))
 
@@ -189,7 +189,9 @@ class Home:
             ) from error
         identity = open_lab_key(sealed, password())
         if identity.recipient.to_text() not in {r.to_text() for r in recipients}:
-            raise LabKeyError("recipients.txt", "does not list this home's lab key", next="ecogsafe key add-recipient")
+            raise LabKeyError(
+                "recipients.txt", "does not list this home's lab key", next="put the file back that init wrote"
+            )
         return identity
 
     def resume_key(self) -> bytes:

@@ -54,7 +54,7 @@ def check_can_initialise(home: Home, recovery_file: Path | None) -> None:
             "the home folder",
             "is initialised already",
             safe="Its keys are as they were",
-            next="ecogsafe doctor",
+            next="ecogsafe status",
         )
     if home.has_lost_its_key:
         raise LabKeyError(

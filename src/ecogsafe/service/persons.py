@@ -79,7 +79,7 @@ def recognise(key: LinkingKey, identifiers: Identifiers, code: str | None) -> Re
     doubtful = [p for p, likeness in judged if likeness is Likeness.SAME_NAME_ONLY]
     near = frozenset(p.code for p in (*same, *doubtful))
     if code is not None:
-        return _by_code(key, code, same, doubtful, near)
+        return _by_code(key, code, identifiers, same, doubtful)
     if len(same) > 1:
         raise UsageError(
             "the person", f"fits {len(same)} codes of the linking key ({_codes(same)})", next="say which with --subject"
@@ -98,13 +98,15 @@ def recognise(key: LinkingKey, identifiers: Identifiers, code: str | None) -> Re
 
 
 def _by_code(
-    key: LinkingKey, code: str, same: list[Person], doubtful: list[Person], near: frozenset[str]
+    key: LinkingKey, code: str, identifiers: Identifiers, same: list[Person], doubtful: list[Person]
 ) -> Recognised:
+    near = frozenset(p.code for p in (*same, *doubtful))
     person = key.person(code)
     others = [p for p in same if p.code != code]
     theirs = f" They are those of {_codes(others)}." if others else ""
     if person is not None:
-        sure = person in same
+        # who names the code has answered for a namesake; only what speaks against it is asked about
+        sure = person in (*same, *doubtful) or person.identifiers.merge(identifiers) == person.identifiers
         question = "" if sure else f"The identifiers do not show that this is {code}.{theirs} Is it the same person?"
         return Recognised(person, f"{code} is known", question, near)
     question = ""
@@ -187,5 +189,5 @@ def enter_person(keys: OpenedKeys, known: Recognised, code: str, identifiers: Id
     key = keys.file.change(change)
     person = key.person(code)
     if person is None:
-        raise LabKeyError("linking-key.age", "does not hold the person it was given", next="ecogsafe doctor")
+        raise LabKeyError("linking-key.age", "does not hold the person it was given", next="run the same command again")
     return person, key

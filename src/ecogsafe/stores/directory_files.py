@@ -44,9 +44,9 @@ def disk_error(url: str, error: OSError) -> StoreError:
     if number in _FULL:
         return StoreFullError(url, "no space left", next="make room there and run again")
     if number in _REFUSED:
-        return StoreRefusedError(url, _REFUSED[number], next="check its permissions, or ecogsafe doctor")
+        return StoreRefusedError(url, _REFUSED[number], next="check its permissions (ls -ld)")
     problem = "the folder is not there" if number == errno.ENOENT else os.strerror(number).lower()
-    return StoreUnreachableError(url, problem, next="check that it is mounted, or run ecogsafe doctor")
+    return StoreUnreachableError(url, problem, next="check that it is mounted (df -h)")
 
 
 @contextmanager

@@ -165,7 +165,11 @@ class S3Store:
             return
         if start and not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
             answer["Body"].close()
-            raise StoreRefusedError(self.url, "the store ignores which bytes are asked for", next="ecogsafe doctor")
+            raise StoreRefusedError(
+                self.url,
+                "the store ignores which bytes are asked for",
+                next="this server is no S3 store that can be trusted with data: use another",
+            )
         expected = answer["ContentLength"] if stop is None else min(answer["ContentLength"], stop - start)
         body = answer["Body"]
         try:

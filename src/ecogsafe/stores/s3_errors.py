@@ -23,16 +23,16 @@ from ecogsafe.core.errors import (
     UploadGoneError,
 )
 
-_DOCTOR = "ecogsafe doctor"
-_CREDENTIALS_NEXT = "check the access key, its secret and the profile, then ecogsafe doctor"
+_ASK_AWS = "ask the administrator of the account"
+_CREDENTIALS_NEXT = "check the access key, its secret and the profile (aws sts get-caller-identity)"
 
 #: error codes that mean "no" until a person changes something: problem, next
 _REFUSED = {
     "NoSuchBucket": ("there is no such bucket", "create it or correct the URL"),
     "InvalidBucketName": ("this is not a bucket name", "correct the URL"),
-    "AllAccessDisabled": ("the bucket is disabled", _DOCTOR),
-    "AccountProblem": ("the account has a problem", _DOCTOR),
-    "NotSignedUp": ("the account has no S3", _DOCTOR),
+    "AllAccessDisabled": ("the bucket is disabled", _ASK_AWS),
+    "AccountProblem": ("the account has a problem", _ASK_AWS),
+    "NotSignedUp": ("the account has no S3", _ASK_AWS),
     "PermanentRedirect": ("the bucket is in another region", "set AWS_REGION to the bucket's region"),
     "AuthorizationHeaderMalformed": (
         "the bucket is in another region",
@@ -43,15 +43,15 @@ _REFUSED = {
         "set AWS_REGION to the bucket's region",
     ),
     "InvalidStorageClass": ("the store has no such storage class", "correct storage_class"),
-    "MethodNotAllowed": ("the store does not offer what was asked", _DOCTOR),
-    "NotImplemented": ("the store does not offer what was asked", _DOCTOR),
+    "MethodNotAllowed": ("the store does not offer what was asked", _ASK_AWS),
+    "NotImplemented": ("the store does not offer what was asked", _ASK_AWS),
     "InvalidPart": ("a part of the upload is missing or changed", "run again, the upload starts anew"),
     "InvalidPartOrder": ("the parts of the upload are out of order", "run again, the upload starts anew"),
     "EntityTooSmall": ("a part of the upload is too small", "run again, the upload starts anew"),
     "EntityTooLarge": ("the store does not take objects this large", "choose another store"),
     "KeyTooLongError": ("the store does not take names this long", "rename the file"),
-    "InvalidRequest": ("the store does not take this request", _DOCTOR),
-    "InvalidArgument": ("the store does not take this request", _DOCTOR),
+    "InvalidRequest": ("the store does not take this request", _ASK_AWS),
+    "InvalidArgument": ("the store does not take this request", _ASK_AWS),
 }
 _CREDENTIALS = frozenset(
     {
@@ -135,7 +135,10 @@ def _answered(response: dict[str, Any], store: str, item: str) -> EcogsafeError:
         )
     if code in _COLD:
         return StillColdError(
-            item, "is in cold storage and must be thawed first", safe="It is intact", next="ecogsafe restore"
+            item,
+            "is in cold storage and must be thawed first",
+            safe="It is intact",
+            next="thaw it first (aws s3api restore-object), then run the same command again",
         )
     if code in _REFUSED:
         problem, step = _REFUSED[code]
@@ -163,7 +166,7 @@ def _answered(response: dict[str, Any], store: str, item: str) -> EcogsafeError:
     if status in (301, 307):
         problem, step = _REFUSED["PermanentRedirect"]
         return StoreRefusedError(store, problem, next=step)
-    return StoreRefusedError(store, f"refused{shown}", next=_DOCTOR)
+    return StoreRefusedError(store, f"refused{shown}", next=_ASK_AWS)
 
 
 def s3_error(error: Exception, store: str, key: str | None = None) -> EcogsafeError:
@@ -179,16 +182,16 @@ def s3_error(error: Exception, store: str, key: str | None = None) -> EcogsafeEr
     if isinstance(error, sdk.ClientError):
         return _answered(dict(error.response), store, store if key is None else f"{store}/{key}")
     if isinstance(error, sdk.SSLError) and "certificate" in str(error).lower():
-        return StoreRefusedError(store, "the certificate of its secure connection is not trusted", next=_DOCTOR)
+        return StoreRefusedError(store, "the certificate of its secure connection is not trusted", next=_ASK_AWS)
     if isinstance(error, _named(_BROKEN)):
-        return StoreUnreachableError(store, "no answer", next=f"check the network, or {_DOCTOR}")
+        return StoreUnreachableError(store, "no answer", next=f"check the network, or {_ASK_AWS}")
     if isinstance(error, sdk.FlexibleChecksumError | sdk.ChecksumError):
         return StoreUnreachableError(store, "an answer was damaged on its way", next="run again")
     if isinstance(error, _named(_NO_CREDENTIALS)):
         return StoreRefusedError(store, "there are no usable credentials for it", next=_CREDENTIALS_NEXT)
     if isinstance(error, sdk.BotoCoreError):
-        return StoreRefusedError(store, f"cannot be asked ({type(error).__name__})", next=_DOCTOR)
-    return StoreUnreachableError(store, "the connection broke", next=f"check the network, or {_DOCTOR}")
+        return StoreRefusedError(store, f"cannot be asked ({type(error).__name__})", next=_ASK_AWS)
+    return StoreUnreachableError(store, "the connection broke", next=f"check the network, or {_ASK_AWS}")
 
 
 def _named(names: tuple[str, ...]) -> tuple[type[Exception], ...]:

@@ -93,7 +93,7 @@ def removal_lines(withdrawal: Withdrawal) -> Iterator[str]:
     yield "\n# local files are not recorded by place; below every OUT folder and download folder remove:"
     for folder in withdrawal.local_folders:
         yield f"#   {folder}"
-    yield f"# ecogsafe inventory URL shows then that they are gone. The linking key keeps {withdrawal.code}."
+    yield f"# the checks above show then that they are gone. The linking key keeps {withdrawal.code}."
 
 
 def _facts(item: Removable) -> str:
