@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +21,7 @@ from ecogsafe.formats.cleaning import patches
 from ecogsafe.formats.kinds import Kind
 from ecogsafe.formats.regions import Patch
 from ecogsafe.formats.request import CleaningRequest
+from ecogsafe.service.acts import note_act
 from ecogsafe.service.deid_clearing import Cleared, clear_standing, note_subject
 from ecogsafe.service.deid_journals import RecordedJournals, journals_of, tell_key_backup, told_truly
 from ecogsafe.service.deid_planning import DeidRequest, make_plan, of_known_person, says_who, site_zone, survey
@@ -36,6 +38,7 @@ from ecogsafe.service.persons import (
     recognise,
 )
 from ecogsafe.service.running import Run
+from ecogsafe.service.statement import LEFT_BEHIND, OPTIONS
 
 
 def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Confirm) -> None:
@@ -86,12 +89,29 @@ def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Con
         _make_out(out)
     person, key = enter_person(keys, known, code, surveyed.identifiers)
     note_subject(run, person)
+    _note_request(run, request, made)
     run.tell(Item(action="apply", status="note", subject=code, message=f"the subject's code is {code}"))
     with told_truly(journals_of(run, keys), code):
         done = _carry_out(run, request, keys, made, person).done if made.moves else []
         cleared = _clear(run, out, person, key, done, keep_native=request.keep_native_content)
         tell_key_backup(run)
     run.message = _message(code, verdict(made), cleared)
+
+
+def _note_request(run: Run, request: DeidRequest, made: DeidPlan) -> None:
+    """Put into the record what was asked for and what stays behind, by reason: the statement rests on it."""
+    native = "native content kept" if request.keep_native_content else "native content cleaned"
+    left = Counter(left.reason for left in made.left)
+    with run.catalog.write() as tx:
+        note_act(
+            tx,
+            run,
+            OPTIONS,
+            subject=made.code,
+            result=f"dates of service kept; annotations: {request.annotations}; {native}",
+        )
+        words = "; ".join(f"{count} x {reason}" for reason, count in sorted(left.items())) or "nothing"
+        note_act(tx, run, LEFT_BEHIND, subject=made.code, result=words)
 
 
 def _make_out(out: Path) -> None:

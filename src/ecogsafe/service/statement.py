@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ecogsafe import __version__
 from ecogsafe.catalog import audit, clearances, files, subjects
@@ -13,6 +15,7 @@ from ecogsafe.catalog.audit import AuditRow
 from ecogsafe.catalog.clearances import ClearanceRow
 from ecogsafe.catalog.files import FileTotals
 from ecogsafe.core.clock import utc_stamp
+from ecogsafe.core.durable import write_atomically
 from ecogsafe.core.errors import UsageError
 from ecogsafe.deid.layout import parse_target
 from ecogsafe.formats.kinds import NATUS_KINDS, RECORDING_KINDS, TEXT_KINDS, Kind
@@ -139,6 +142,22 @@ def page(statement: Statement) -> str:
         f"Versions: {', '.join(statement.versions)}",
     ]
     return "\n".join(wrapped for line in lines for wrapped in _wrap(line)) + "\n"
+
+
+def write_page(text: str, path: Path) -> None:
+    """Write ``text`` to the new file ``path``.
+
+    Raises
+    ------
+    UsageError
+        It exists, or cannot be written.
+    """
+    try:
+        write_atomically(path, text.encode(), mode=0o640, replace=False)
+    except OSError as error:
+        raise UsageError(
+            "-o", f"the file cannot be written ({os.strerror(error.errno or 0)})", next="name a new file"
+        ) from error
 
 
 def _bullets(*texts: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""``ecogsafe subjects``: list, show, add, import, export, withdraw."""
+"""``ecogsafe subjects``: list, show, add, import, export, withdraw, statement."""
 
 from __future__ import annotations
 
@@ -149,3 +149,23 @@ def withdraw_command(shell: Shell, code: str, undo: bool) -> int:  # noqa: FBT00
         # standard output is a script: nothing else may stand in it
         shell.renderer = LineRenderer(quiet=True)
     return shell.carry_out("subjects withdraw", work)
+
+
+@command.command("statement")
+@click.argument("code")
+@click.option("-o", "output", type=click.Path(path_type=Path), metavar="FILE", help="Write it to a new file.")
+@click.pass_obj
+def statement_command(shell: Shell, code: str, output: Path | None) -> int:
+    """Print a dated page for an ethics board: what was removed, searched, kept and left behind; no password."""
+    from ecogsafe.service.statement import make_statement, page, write_page
+
+    def work(run: Run) -> None:
+        text = page(make_statement(run, code))
+        if output is not None:
+            write_page(text, output)
+            run.message = "the statement is written"
+            return
+        with shell.renderer.paused():
+            click.echo(text)
+
+    return shell.carry_out("subjects statement", work)
