@@ -179,6 +179,24 @@ def test_one_place_out_of_reach_does_not_hinder_the_other(
     assert back_up(small_lab).complete == (URLS[1],)
 
 
+def test_an_upload_makes_up_for_a_place_that_was_out_of_reach(
+    small_lab: SmallLab, places: tuple[Store, Store], in_memory: StoresInMemory
+) -> None:
+    small_lab.avi(index=1)
+    small_lab.avi(index=2)
+    gone = Fault(error=StoreUnreachableError(URLS[0], "no answer"))
+    in_memory.add(URLS[0], Faulty(places[0], {"head": [gone, gone]}))
+    assert back_up(small_lab).complete == (URLS[1],)
+    ended = small_lab.upload("v")
+    # still out of reach: said, and no fault of the upload
+    assert ended.status is ExitStatus.DONE
+    assert [item.store for item in ended.items(action="key-backup", status="note")] == [URLS[0]]
+    ended = small_lab.upload("v")
+    assert {item.store for item in ended.items(action="key-backup", status="done")} == set(URLS)
+    assert small_lab.upload("v").items(action="key-backup") == []
+    assert newest(places[0], "linking-key") == small_lab.home.linking_key.read_bytes()
+
+
 def test_a_home_that_cannot_be_read_is_told(small_lab: SmallLab, places: tuple[Store, Store]) -> None:
     small_lab.home.linking_key.unlink()
     small_lab.home.linking_key.mkdir()

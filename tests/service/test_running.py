@@ -53,6 +53,8 @@ def test_shared_and_exclusive(small_lab: SmallLab) -> None:
     assert small_lab.run("a", lambda run: run.hold_subject(CODE, shared=True)).status is ExitStatus.DONE
     ended = small_lab.run("b", lambda run: run.hold_subject(CODE, shared=False))
     assert ended.status is ExitStatus.LOCKED
+    assert ended.error is not None
+    assert ended.error.item == CODE
     assert small_lab.run("c", lambda run: run.hold_subject(CODES[1], shared=False)).status is ExitStatus.DONE
 
 
@@ -178,6 +180,21 @@ def test_a_run_that_lost_its_lease_stops(small_lab: SmallLab, how: str) -> None:
     assert ended.status is ExitStatus.LOCKED
     assert ended.error is not None
     assert ended.error.item == CODE
+
+
+@pytest.mark.usefixtures("fast_heart")
+def test_the_lease_of_every_run_is_taken_again_after_a_long_sleep(small_lab: SmallLab) -> None:
+    """Another run that began meanwhile swept it as expired; it protects nothing, so nothing is lost."""
+
+    def work(run: Run) -> None:
+        run.hold_subject(CODE, shared=False)
+        with run.catalog.write() as tx:
+            leases.release(tx, run._held[running.RUN_LEASE])
+        assert not run.stop.wait(0.3)
+        with run.catalog.read() as tx:
+            assert [h.owner for h in leases.holders(tx, running.RUN_LEASE)] == [run.owner]
+
+    assert small_lab.run("a", work).status is ExitStatus.DONE
 
 
 @pytest.mark.usefixtures("fast_heart")

@@ -96,6 +96,17 @@ def back_up_keys(home: Home, catalog: Catalog) -> KeyCopies:
     return KeyCopies(tuple(complete), tuple(failed))
 
 
+def back_up_stale_keys(home: Home, catalog: Catalog) -> KeyCopies:
+    """Do `back_up_keys` if a place was out of reach when the linking key changed; else nothing."""
+    urls = home.settings().key_backup_urls()
+    linking_key = linking_key_digest(home)
+    if linking_key is None:
+        return KeyCopies((), ())
+    with catalog.read() as tx:
+        is_everywhere = len(places_with(tx, urls, linking_key)) == len(urls)
+    return KeyCopies((), ()) if is_everywhere else back_up_keys(home, catalog)
+
+
 def linking_key_digest(home: Home) -> str | None:
     """Return the SHA-256 of linking-key.age; None where there is none."""
     return _digest(_read(home, "linking-key.age")) if home.linking_key.exists() else None

@@ -117,8 +117,14 @@ class Run:
         self._hold(RUN_LEASE, shared=not self.catalog.on_network_fs)
 
     def _hold(self, name: str, *, shared: bool) -> None:
-        with self.catalog.write() as tx:
-            self._held[name] = leases.acquire(tx, name, self.owner, LEASE_S, shared=shared, gone=is_dead)
+        try:
+            with self.catalog.write() as tx:
+                self._held[name] = leases.acquire(tx, name, self.owner, LEASE_S, shared=shared, gone=is_dead)
+        except LockedError as error:
+            if error.item != name:
+                raise
+            item = "the catalogue" if name == RUN_LEASE else name.removeprefix("subject:")
+            raise LockedError(item, error.problem, safe=error.safe, next=error.next) from error
 
     def refuse_open_journal(self, code: str) -> None:
         """Raise LockedError while a de-identification of ``code`` is unfinished."""
@@ -145,6 +151,10 @@ class Run:
         with self.catalog.write() as tx:
             leases.renew_all(tx, self.owner, LEASE_S)
             gone = [name for name, lease in held if lease.fence not in {h.fence for h in leases.holders(tx, name)}]
+        if RUN_LEASE in gone and self._held[RUN_LEASE].shared:
+            # after a long suspension; nobody else relies on it, it only says that this run is at work
+            self._hold(RUN_LEASE, shared=True)
+            gone.remove(RUN_LEASE)
         if gone:
             self.lose(gone[-1])
 

@@ -13,6 +13,7 @@ from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Recipient
 from ecogsafe.service.connections import Connection, connected
 from ecogsafe.service.gate import Cleared, Gate, Refusal, refuse
+from ecogsafe.service.key_backup import back_up_stale_keys
 from ecogsafe.service.outgoing import Outgoing, find_outgoing, marked_subjects
 from ecogsafe.service.owner import is_dead
 from ecogsafe.service.running import Run, raise_if_all_failed, unfinished_journal
@@ -69,7 +70,17 @@ def upload(run: Run, request: UploadRequest) -> None:
             snapshots.send()
             if not is_whole:
                 run.check_stop(safe=_KEPT)
+            _make_up_for_keys(run)
             run.message = _verdict(run, connection)
+
+
+def _make_up_for_keys(run: Run) -> None:
+    """Copy the keys to a place that was out of reach when they changed; that it still is does not spoil this run."""
+    copies = back_up_stale_keys(run.home, run.catalog)
+    for url in copies.complete:
+        run.tell(Item(action="key-backup", status="done", store=url, message="keys and journals as they are now"))
+    for url, problem in copies.failed:
+        run.tell(Item(action="key-backup", status="note", store=url, message=problem))
 
 
 def _context(run: Run, ledger: Ledger, recipients: Sequence[Recipient]) -> TransferContext:
