@@ -71,9 +71,9 @@ def patches(file: BinaryIO, request: CleaningRequest) -> Iterator[Patch]:
     if request.annotations != "keep":
         for block in annotation_blocks(header):
             old = read_at(file, block.offset, block.length)
-            new = wipe(old) if request.annotations == "wipe" else redact(old, request.find_in_text)
+            new = wipe(old) if request.annotations == "wipe" else redact(old, request.find_in_annotations)
             yield from difference(block.offset, old, new)
-    yield from blot_stretch(file, header.records_stop, header.trailing_bytes, request.find_in_text)
+    yield from blot_stretch(file, header.records_stop, header.trailing_bytes, request.find_in_annotations)
 
 
 def _reserved_field(header: EdfHeader) -> bytes:

@@ -93,7 +93,7 @@ def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Con
     run.tell(Item(action="apply", status="note", subject=code, message=f"the subject's code is {code}"))
     with told_truly(journals_of(run, keys), code):
         done = _carry_out(run, request, keys, made, person).done if made.moves else []
-        cleared = _clear(run, out, person, key, done, keep_native=request.keep_native_content)
+        cleared = _clear(run, out, person, key, done, keep_native=request.keep_native_content, near=request.near)
         tell_key_backup(run)
     run.message = _message(code, verdict(made), cleared)
 
@@ -101,6 +101,7 @@ def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Con
 def _note_request(run: Run, request: DeidRequest, made: DeidPlan) -> None:
     """Put into the record what was asked for and what stays behind, by reason: the statement rests on it."""
     native = "native content kept" if request.keep_native_content else "native content cleaned"
+    spellings = "exact and near spellings" if request.near else "exact spellings"
     left = Counter(left.reason for left in made.left)
     with run.catalog.write() as tx:
         note_act(
@@ -108,7 +109,7 @@ def _note_request(run: Run, request: DeidRequest, made: DeidPlan) -> None:
             run,
             OPTIONS,
             subject=made.code,
-            result=f"dates of service kept; annotations: {request.annotations}; {native}",
+            result=f"dates of service kept; annotations: {request.annotations}; {spellings}; {native}",
         )
         words = "; ".join(f"{count} x {reason}" for reason, count in sorted(left.items())) or "nothing"
         note_act(tx, run, LEFT_BEHIND, subject=made.code, result=words)
@@ -195,7 +196,7 @@ def _end_without_plan(
         person, key = enter_person(keys, known, code, request.identifiers)
         note_subject(run, person)
         for out in sorted(outs):
-            cleared = _clear(run, out, person, key, [], keep_native=request.keep_native_content)
+            cleared = _clear(run, out, person, key, [], keep_native=request.keep_native_content, near=request.near)
             told.append(_message(code, "nothing new in EXPORT", cleared))
     if not told and not finished:
         raise problem
@@ -220,10 +221,16 @@ def _earlier_applies(journals: RecordedJournals, key: LinkingKey, request: DeidR
 
 def cleaner(request: DeidRequest, person: Person) -> Clean:
     """Return the recipe: what must change in a file of this person."""
-    find = Matcher(person.identifiers).find
+    matcher = Matcher(person.identifiers, near=request.near)
 
     def clean(kind: Kind, file: BinaryIO, stem: str) -> Iterable[Patch]:
-        wanted = CleaningRequest(code=person.code, stem=stem, find=find, annotations=request.annotations)
+        wanted = CleaningRequest(
+            code=person.code,
+            stem=stem,
+            find=matcher.find,
+            find_near=matcher.find_near if request.near else None,
+            annotations=request.annotations,
+        )
         return patches(kind, file, wanted)
 
     return clean
@@ -256,9 +263,18 @@ def _count(run: Run, outcome: Outcome) -> None:
             run.tally.failed += 1
 
 
-def _clear(run: Run, out: Path, person: Person, key: LinkingKey, done: list[Entry], *, keep_native: bool) -> Cleared:
+def _clear(
+    run: Run,
+    out: Path,
+    person: Person,
+    key: LinkingKey,
+    done: list[Entry],
+    *,
+    keep_native: bool,
+    near: bool = False,
+) -> Cleared:
     fresh = {entry.place for entry in done}
-    return clear_standing(run, out, person, key, fresh=fresh, keep_native=keep_native)
+    return clear_standing(run, out, person, key, fresh=fresh, keep_native=keep_native, near=near)
 
 
 def _message(code: str, verdict_of_plan: str, cleared: Cleared) -> str:

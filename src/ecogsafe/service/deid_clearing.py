@@ -76,7 +76,14 @@ def other_matcher(key: LinkingKey, code: str) -> Matcher | None:
 
 
 def clear_standing(
-    run: Run, out: Path, person: Person, key: LinkingKey, *, fresh: Collection[str], keep_native: bool
+    run: Run,
+    out: Path,
+    person: Person,
+    key: LinkingKey,
+    *,
+    fresh: Collection[str],
+    keep_native: bool,
+    near: bool = False,
 ) -> Cleared:
     """Search every file of ``person`` below ``out`` that has no current clearance, and clear what is clean.
 
@@ -86,6 +93,8 @@ def clear_standing(
         Paths below OUT that this run has moved in.
     keep_native
         Contents of Natus files were left as they were: those are not searched and never cleared.
+    near
+        Spellings one letter off, and short forms of first names, count too, in free text.
     """
     with run.catalog.read() as tx:
         rows = clearances.clearances_of(tx, person.code)
@@ -95,7 +104,7 @@ def clear_standing(
             f"{len(pending.earlier)} files that stood below OUT before have no current clearance: they are searched too"
         )
         run.tell(Item(action="apply", status="note", subject=person.code, message=text))
-    result = _search(run, [*pending.fresh, *pending.earlier], person, key)
+    result = _search(run, [*pending.fresh, *pending.earlier], person, key, near=near)
     result.kept = pending.kept
     run.counts["cleared"] = run.counts.get("cleared", 0) + result.cleared
     run.counts["findings"] = run.counts.get("findings", 0) + result.findings
@@ -141,12 +150,12 @@ def _is_current(row: ClearanceRow, person: Person, size: int) -> bool:
     return (row.revision, row.scanner_version, row.size) == (person.revision, str(SCANNER_VERSION), size)
 
 
-def _search(run: Run, targets: list[ScanTarget], person: Person, key: LinkingKey) -> Cleared:
+def _search(run: Run, targets: list[ScanTarget], person: Person, key: LinkingKey, *, near: bool) -> Cleared:
     result = Cleared()
     if not targets:
         return result
     others = other_matcher(key, person.code)
-    matchers = [Matcher(person.identifiers), *([others] if others else [])]
+    matchers = [Matcher(person.identifiers, near=near), *([others] if others else [])]
     searched, began = 0, monotonic()
     for start in range(0, len(targets), _BATCH):
         run.check_stop(safe="What was moved stands, and what was searched is cleared")

@@ -46,6 +46,8 @@ class DeidRequest:
     annotations: Literal["redact", "wipe", "keep"] = "redact"
     copy: bool = False
     keep_native_content: bool = False
+    #: spellings one letter off and short forms of first names count too, in free text
+    near: bool = False
     settle_s: float = 60.0
 
 
@@ -201,7 +203,7 @@ def plan(run: Run, request: DeidRequest, password: PasswordSource | None) -> tup
     _tell_person(run, known, code)
     _tell_cut_run(run, code)
     tell_plan(run, made, site_zone(run))
-    tell_decisions(run, surveyed.identifiers)
+    tell_decisions(run, surveyed.identifiers, near=request.near)
     run.message = verdict(made)
     if made.conflicts:
         run.tally.note(ExitStatus.CONFLICT)

@@ -22,6 +22,7 @@ def scan(
     terms: Sequence[str],
     accepted: Sequence[str],
     password: PasswordSource,
+    near: bool = False,
 ) -> None:
     """Search ``paths``; 0 if clean, 20 if anything was found that nobody accepted."""
     check_code(code)
@@ -33,7 +34,7 @@ def scan(
             targets.append(found)
     if not targets and not run.tally.failed:
         raise UsageError("PATH", "holds no files", next="check the paths")
-    matchers, clear = _searches(run, code, terms, password)
+    matchers, clear = _searches(run, code, terms, password, near=near)
     outcome = scan_targets(run, targets, matchers, accepted=accepted, clear=clear)
     record_clearances(run, outcome)
     run.tally.done += outcome.clean
@@ -44,10 +45,10 @@ def scan(
 
 
 def _searches(
-    run: Run, code: str | None, terms: Sequence[str], password: PasswordSource
+    run: Run, code: str | None, terms: Sequence[str], password: PasswordSource, *, near: bool
 ) -> tuple[list[Matcher], tuple[str, int] | None]:
     if code is None and terms:
-        return [Matcher(None, also_terms=terms)], None
+        return [Matcher(None, also_terms=terms, near=near)], None
     key = open_keys(run.home, run.catalog, password).file.read()
     if code is None:
         if not key.persons:
@@ -58,5 +59,5 @@ def _searches(
         raise UsageError(code, "is not in the linking key", next="ecogsafe status shows the codes")
     note_subject(run, person)
     others = other_matcher(key, code)
-    own = Matcher(person.identifiers, also_terms=terms)
+    own = Matcher(person.identifiers, also_terms=terms, near=near)
     return [own, *([others] if others else [])], (code, person.revision)

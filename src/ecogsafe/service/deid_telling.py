@@ -24,6 +24,7 @@ from ecogsafe.deid.planned import (
     as_record,
     masked_path,
 )
+from ecogsafe.deid.timeline import timeline
 from ecogsafe.formats.kinds import CLIP_KINDS
 from ecogsafe.service.running import Run
 
@@ -194,9 +195,14 @@ def _groups(left: Sequence[LeftBehind]) -> str:
     return ", ".join(f"{number} × {reason}" for reason, number in counted.most_common())
 
 
-def tell_decisions(run: Run, identifiers: Identifiers) -> None:
+def timeline_lines(made: DeidPlan, zone: ZoneInfo | None, *, width: int, is_ascii: bool) -> tuple[str, ...]:
+    """Return the subject's timeline: one look shows what is there and what is missing."""
+    return timeline(made, zone=zone, width=width, is_ascii=is_ascii)
+
+
+def tell_decisions(run: Run, identifiers: Identifiers, *, near: bool = False) -> None:
     """Tell how each identifier is searched, masked, so that a person can see why a short name is or is not found."""
-    decisions = Matcher(identifiers).decisions()
+    decisions = Matcher(identifiers, near=near).decisions()
     for decision in decisions:
         why = f" ({decision.why})" if decision.why else ""
         run.tell(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,7 @@ command.add_command(reidentify_command)
 @click.argument("export", type=click.Path(path_type=Path))
 @person_options
 @click.option("--to", "out", type=click.Path(path_type=Path), metavar="OUT", help="Where apply would put the files.")
+@click.option("--near", is_flag=True, help="Count spellings one letter off and short forms too, in free text.")
 @click.option("--show-names", is_flag=True, help="Show source names (on a terminal only).")
 @click.pass_obj
 def plan_command(
@@ -42,18 +44,26 @@ def plan_command(
     also: tuple[str, ...],
     code: str | None,
     out: Path | None,
+    near: bool,  # noqa: FBT001
     show_names: bool,  # noqa: FBT001
 ) -> int:
     """Show what apply would do: segments in order, pairs and how sure they are, what is missing or left behind."""
-    from ecogsafe.service.deid_planning import plan
+    from ecogsafe.service.deid_planning import plan, site_zone
+    from ecogsafe.service.deid_telling import timeline_lines
     from ecogsafe.service.running import Run
 
     def work(run: Run) -> None:
         if show_names and not sys.stdout.isatty():
             raise UsageError("--show-names", "works on a terminal only", next="leave it out")
         given = given_identifiers(identifiers, last_name, first_name, mrn, birth_date, also)
-        request = DeidRequest(export=export, out=out, identifiers=given, code=code)
+        request = DeidRequest(export=export, out=out, identifiers=given, code=code, near=near)
         made, _ = plan(run, request, _password_if_possible(shell))
+        if not shell.as_json:
+            utf8 = "utf" in (sys.stdout.encoding or "").lower()
+            width = min(shutil.get_terminal_size().columns, 120)
+            lines = timeline_lines(made, site_zone(run), width=width, is_ascii=not utf8)
+            with shell.renderer.paused():
+                click.echo("\n".join(["", *lines, ""]))
         if show_names:
             for move in made.moves:
                 click.echo(f"{move.source.path}  ->  {move.place}")
@@ -70,6 +80,7 @@ def _password_if_possible(shell: Shell) -> PasswordSource | None:
 @person_options
 @click.option("--to", "out", type=click.Path(path_type=Path), metavar="OUT", required=True, help="Where the files go.")
 @click.option("--annotations", type=click.Choice(["redact", "wipe", "keep"]), default="redact", show_default=True)
+@click.option("--near", is_flag=True, help="Count spellings one letter off and short forms too, in free text.")
 @click.option("--copy", is_flag=True, help="Leave EXPORT as it is; make clean copies.")
 @click.option(
     "--keep-native-content", is_flag=True, help="Leave the contents of Natus files; they then only go sealed."
@@ -95,6 +106,7 @@ def apply_command(
     code: str | None,
     out: Path,
     annotations: Literal["redact", "wipe", "keep"],
+    near: bool,  # noqa: FBT001
     copy: bool,  # noqa: FBT001
     keep_native_content: bool,  # noqa: FBT001
     settle: float,
@@ -111,6 +123,7 @@ def apply_command(
             identifiers=given,
             code=code,
             annotations=annotations,
+            near=near,
             copy=copy,
             keep_native_content=keep_native_content,
             settle_s=settle,
@@ -138,14 +151,20 @@ def undo_command(shell: Shell, code: str, journal_id: str | None) -> int:
 )
 @click.option("--term", "terms", multiple=True, metavar="TEXT", help="Search for this too.")
 @click.option("--accept", "accepted", multiple=True, metavar="FINDING", help="A finding judged harmless (audited).")
+@click.option("--near", is_flag=True, help="Count spellings one letter off and short forms too, in free text.")
 @click.pass_obj
 def scan_command(
-    shell: Shell, paths: tuple[Path, ...], code: str | None, terms: tuple[str, ...], accepted: tuple[str, ...]
+    shell: Shell,
+    paths: tuple[Path, ...],
+    code: str | None,
+    terms: tuple[str, ...],
+    accepted: tuple[str, ...],
+    near: bool,  # noqa: FBT001
 ) -> int:
     """Search files for identifiers: 0 clean, 20 found."""
     from ecogsafe.service.deid_scanning import scan
 
     return shell.carry_out(
         "deid scan",
-        lambda run: scan(run, paths, code=code, terms=terms, accepted=accepted, password=shell.password),
+        lambda run: scan(run, paths, code=code, terms=terms, accepted=accepted, password=shell.password, near=near),
     )
