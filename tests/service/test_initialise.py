@@ -233,16 +233,19 @@ def test_a_recovery_file_that_cannot_be_written(home: Home, monkeypatch: pytest.
     make(home)
 
 
-def test_what_came_back_from_the_stick_is_compared(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["recovery.txt", "lab-key.age"])
+def test_what_came_back_from_the_disk_is_compared(home: Home, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     real = durable.write_atomically
 
     def bad(path: Path, data: bytes, **options: Any) -> None:
-        real(path, data[:-5] if path.name == "recovery.txt" else data, **options)
+        real(path, data[:-5] if path.name == name else data, **options)
 
-    monkeypatch.setattr(module, "write_atomically", bad)
-    with pytest.raises(LabKeyError, match="could not be read back"):
-        make(home)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_atomically", bad)
+        with pytest.raises(LabKeyError, match="could not be read back"):
+            make(home)
     assert not home.is_initialised
+    make(home, home.root.parent / "another.txt")
 
 
 def test_a_stick_that_keeps_no_permissions(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

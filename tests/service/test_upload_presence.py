@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ecogsafe.catalog import copies, files, uploads
+from ecogsafe.catalog import copies, files, stores, uploads
 from ecogsafe.core.errors import EcogsafeError, ExitStatus, StoreUnreachableError
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.service.presence import base_of, path_of_key, version_of
@@ -445,3 +446,14 @@ def test_a_dry_run_changes_nothing(sent: SmallLab, in_memory: StoresInMemory, tm
     assert ended.keys("present") == [FIRST, SECOND]
     with sent.reading() as tx:
         assert files.file_by_path(tx, "edf", FIRST) == before
+
+
+def test_a_dry_run_adopts_nothing(sent: SmallLab) -> None:
+    other = other_machine(sent)
+    shutil.copytree(sent.out, other.out)
+    other.clear(CODE)
+    ended = send(other, dry_run=True)
+    assert ended.keys("present") == [FIRST, SECOND]
+    with other.reading() as tx:
+        assert uploads.open_intents(tx) == []
+        assert [copies.copy_by_key(tx, s.store_id, FIRST) for s in stores.all_stores(tx)] == [None]
