@@ -8,9 +8,23 @@ import pytest
 
 from tests.cli.conftest import applied, applied_lab, hand_over, lab, made_lab
 from tests.cli.lab import Lab
-from tests.service.small_lab import in_memory, made_home, small_lab
+from tests.service.key_places import places
+from tests.service.recordings_sent import made_recordings, recordings
+from tests.service.small_lab import in_memory, made_home, small_lab, store
 
-__all__ = ["applied", "applied_lab", "in_memory", "lab", "made_home", "made_lab", "small_lab"]
+__all__ = [
+    "applied",
+    "applied_lab",
+    "in_memory",
+    "lab",
+    "made_home",
+    "made_lab",
+    "made_recordings",
+    "places",
+    "recordings",
+    "small_lab",
+    "store",
+]
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,8 @@ CODES = ("abcd1234", "bcde2345")
 PASSWORD = Secret(b"four words of a lab")
 #: what the scans of these tests search for
 NAME = "Quillfeather"
+#: of the fixture `store`
+URL = "s3://recordings"
 _START = date(2021, 3, 5)
 
 
@@ -299,6 +301,13 @@ def in_memory() -> Iterator[StoresInMemory]:
     """Stores in memory for every URL of the test."""
     with patched(StoresInMemory()) as stores_in_memory:
         yield stores_in_memory
+
+
+@pytest.fixture
+def store(in_memory: StoresInMemory) -> MemoryStore:
+    made = in_memory.add(URL)
+    assert isinstance(made, MemoryStore)
+    return made
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ecogsafe.stores.memory import MemoryStore
 from tests.service.small_lab import (
     CODES,
     PASSWORD,
+    URL,
     Ended,
     Forgetful,
     Made,
@@ -33,17 +34,9 @@ from tests.service.small_lab import (
     overwrite,
 )
 
-URL = "s3://recordings"
 CODE = CODES[0]
 CLIP = f"{CODE}/{CODE}_1/{CODE}_1_0001.avi"
 EDF = f"{CODE}_edf/{CODE}_1.edf"
-
-
-@pytest.fixture
-def store(in_memory: StoresInMemory) -> MemoryStore:
-    made = in_memory.add(URL)
-    assert isinstance(made, MemoryStore)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from ecogsafe.stores.faulty import Fault, Faulty
 from ecogsafe.stores.memory import MemoryStore
 from tests.service.small_lab import (
     CODES,
+    URL,
     Ended,
     Forgetful,
     Made,
@@ -36,17 +37,10 @@ from tests.service.small_lab import (
     overwrite,
 )
 
-URL, OTHER = "s3://recordings", "s3://elsewhere"
+OTHER = "s3://elsewhere"
 CODE = CODES[0]
 FIRST = f"{CODE}_edf/{CODE}_1.edf.age"
 SECOND = f"{CODE}_edf/{CODE}_2.edf.age"
-
-
-@pytest.fixture
-def store(in_memory: StoresInMemory) -> MemoryStore:
-    made = in_memory.add(URL)
-    assert isinstance(made, MemoryStore)
-    return made
 
 
 @pytest.fixture(scope="module")

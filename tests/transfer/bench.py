@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -89,12 +90,13 @@ class Watched(Faulty):
 class Bench:
     """One home's worth of state; ``context`` begins a run of its own each time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, empty_catalogue: Path) -> None:
         self.folder = folder
         self.out = folder / "out"
         self.out.mkdir()
         self.catalog_path = folder / "catalog.sqlite"
-        self.catalog = Catalog.open(self.catalog_path, create=True)
+        shutil.copy(empty_catalogue, self.catalog_path)
+        self.catalog = Catalog.open(self.catalog_path)
         self.resume_key = secrets.token_bytes(32)
         self.events: list[Event] = []
         self.root = os.open(self.out, os.O_RDONLY | os.O_DIRECTORY)

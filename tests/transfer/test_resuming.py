@@ -7,45 +7,19 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
 
 import pytest
 
 from ecogsafe.catalog.database import Catalog
-from ecogsafe.core.errors import LockedError, SourceChangedError, StoreRefusedError, StoreUnreachableError
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.faulty import Fault
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import Store
-from ecogsafe.transfer import file_job
 from ecogsafe.transfer.pool import PartPool
-from ecogsafe.transfer.source import FileSource
-from ecogsafe.transfer.work import Outcome, Shipment, Status
+from ecogsafe.transfer.work import Status
 
 from .bench import PART, Bench, Quiet, Watched, opened, read, with_capabilities
-
-LOST = StoreUnreachableError("memory", "no answer")
-SIZE = 8 * PART
-PARTS = 9
-
-
-class Killed(BaseException):
-    """Ends a run where it stands, as far as the catalogue and the stores can see."""
-
-
-def _die_at(bench: Bench, shipment: Shipment, store: Watched, method: str, call: int) -> None:
-    """Let a run die in the given call of ``method``; it gives back no lease."""
-    seen = {"calls": 0}
-
-    def die() -> None:
-        seen["calls"] += 1
-        if seen["calls"] >= call:
-            raise Killed
-
-    store.before[method] = die
-    with pytest.raises(Killed):
-        bench.send(shipment, pool=PartPool(2 * PART))
-    store.before.clear()
+from .killing import LOST, PARTS, SIZE, die_at, finish
 
 
 def _lose() -> None:
@@ -60,14 +34,6 @@ def _stores(bench: Bench) -> dict[str, Store]:
     }
 
 
-def _finish(bench: Bench, shipment: Shipment) -> Outcome:
-    (outcome,) = bench.send(shipment)
-    assert outcome.status is Status.DONE
-    assert (bench.keys_resting(), bench.open_uploads()) == (0, [])
-    assert bench.rows("SELECT count(*) FROM leases") == [(0,)]
-    return outcome
-
-
 @pytest.mark.parametrize("sealed", [True, False])
 @pytest.mark.parametrize("kind", ["memory", "quiet", "folder", "no listing"])
 def test_what_was_acknowledged_is_not_sent_twice(bench: Bench, kind: str, *, sealed: bool) -> None:
@@ -76,10 +42,10 @@ def test_what_was_acknowledged_is_not_sent_twice(bench: Bench, kind: str, *, sea
     shipment = bench.shipment(bench.write("0001", data), bench.place(store, sealed=sealed))
     total = PARTS if sealed else PARTS - 1
     for call in (4, 3):
-        _die_at(bench, shipment, store, "put_part", call)
+        die_at(bench, shipment, store, "put_part", call)
     acknowledged = {number for (number,) in bench.rows("SELECT number FROM acks")}
     assert len(acknowledged) >= 5
-    outcome = _finish(bench, shipment)
+    outcome = finish(bench, shipment)
     assert outcome.notes == [f"{len(acknowledged)} of {total} parts were already there"]
     sent = store.sent_numbers()
     assert all(sent.count(int(str(number))) == 1 for number in acknowledged)
@@ -96,11 +62,11 @@ def test_a_source_that_changed_between_runs_starts_over_under_a_new_key(bench: B
     data = bytearray(bench.data(SIZE))
     relative = bench.write("0001", bytes(data))
     shipment = bench.shipment(relative, bench.place(store))
-    _die_at(bench, shipment, store, "put_part", PARTS)
+    die_at(bench, shipment, store, "put_part", PARTS)
     data[at] ^= 1
     bench.write("0001", bytes(data))
     changed = bench.shipment(relative, bench.place(store))
-    _finish(bench, changed)
+    finish(bench, changed)
     assert opened(store, changed.keys[True]) == data
     assert list(store.inner.list_uploads()) == []
     bench.check_no_nonce_twice(store)
@@ -113,15 +79,15 @@ def test_a_source_that_changed_between_runs_starts_over_under_a_new_key(bench: B
 def test_a_source_of_another_size_starts_over(bench: Bench) -> None:
     store = Watched(MemoryStore())
     relative = bench.write("0001", bench.data(SIZE))
-    _die_at(bench, bench.shipment(relative, bench.place(store)), store, "put_part", 5)
+    die_at(bench, bench.shipment(relative, bench.place(store)), store, "put_part", 5)
     for size in (SIZE + 1, 1000):
         data = bench.data(size)
         bench.write("0001", data)
         shipment = bench.shipment(relative, bench.place(store))
         if size > 1000:
-            _die_at(bench, shipment, store, "put_part", 3)
+            die_at(bench, shipment, store, "put_part", 3)
             continue
-        _finish(bench, shipment)
+        finish(bench, shipment)
         assert opened(store, shipment.keys[True]) == data
     assert "another size" in bench.told()
     assert list(store.inner.list_uploads()) == []
@@ -131,30 +97,30 @@ def test_a_source_of_another_size_starts_over(bench: Bench) -> None:
 def test_another_resume_key_can_only_start_over(bench: Bench) -> None:
     store = Watched(MemoryStore())
     shipment = bench.shipment(bench.write("0001", bench.data(SIZE)), bench.place(store))
-    _die_at(bench, shipment, store, "put_part", 5)
+    die_at(bench, shipment, store, "put_part", 5)
     bench.resume_key = bytes(32)
-    _finish(bench, shipment)
+    finish(bench, shipment)
     assert "resume.key is another one" in bench.told()
     assert list(store.inner.list_uploads()) == []
     bench.check_no_nonce_twice(store)
 
 
-@pytest.mark.parametrize("later", ["killed again", "completed", "completed elsewhere first"])
+@pytest.mark.parametrize("later", ["killed again", "completed"])
 def test_an_older_catalogue_that_was_put_back_never_seals_again(bench: Bench, later: str) -> None:
     """It has no rows for parts that left since: the store knows better, and the source has changed."""
     store = Watched(MemoryStore())
     data = bytearray(bench.data(SIZE))
     relative = bench.write("0001", bytes(data))
     shipment = bench.shipment(relative, bench.place(store))
-    _die_at(bench, shipment, store, "put_part", 3)
+    die_at(bench, shipment, store, "put_part", 3)
     old = bench.folder / "old.sqlite"
     bench.catalog.close()
     shutil.copy(bench.catalog_path, old)
     bench.catalog = Catalog.open(bench.catalog_path)
     if later == "killed again":
-        _die_at(bench, shipment, store, "put_part", 5)
+        die_at(bench, shipment, store, "put_part", 5)
     else:
-        _finish(bench, shipment)
+        finish(bench, shipment)
     sealing_of = dict(bench.rows("SELECT upload_id, sealing_id FROM uploads"))
     bench.catalog.close()
     for leftover in bench.folder.glob("catalog.sqlite*"):
@@ -174,49 +140,11 @@ def test_an_older_catalogue_that_was_put_back_never_seals_again(bench: Bench, la
     assert (bench.keys_resting(), bench.open_uploads()) == (0, [])
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_begin_that_was_cut_off_is_cleared_away(bench: Bench, when: str) -> None:
-    folder = bench.folder / "nas"
-    folder.mkdir()
-    for number, inner in enumerate([MemoryStore(), DirectoryStore(folder)]):
-        fault = Fault(error=LOST, when="before" if when == "before" else "after")
-        store = Watched(inner, {"begin_upload": [fault]})
-        data = bench.data(SIZE)
-        shipment = bench.shipment(bench.write(f"000{number}", data), bench.place(store, number=number))
-        assert [o.error for o in bench.send(shipment)] == [LOST]
-        assert [row.upload_id for row in bench.open_uploads()] == [None]
-        assert len(list(inner.list_uploads())) == (0 if when == "before" else 1)
-        _finish(bench, shipment)
-        assert list(inner.list_uploads()) == []
-        assert opened(inner, shipment.keys[True]) == data
-    assert [entry.name for entry in (folder / "abcd1234" / "abcd1234_1").iterdir()] == ["abcd1234_1_0001.avi.age"]
-
-
-def test_an_upload_of_somebody_else_is_not_cleared_away(bench: Bench) -> None:
-    inner = MemoryStore()
-    store = Watched(inner, {"begin_upload": [Fault(error=LOST)]})
-    shipment = bench.shipment(bench.write("0001", bench.data(SIZE)), bench.place(store))
-    other = inner.begin_upload(f"{shipment.keys[True]}.other", token="t" * 32, size=1)
-    with_parts = inner.begin_upload(shipment.keys[True], token="t" * 32, size=1)
-    inner.put_part(shipment.keys[True], with_parts, 1, b"", offset=0, crc64=0)
-    bench.send(shipment)
-    _finish(bench, shipment)
-    assert {upload.upload_id for upload in inner.list_uploads()} == {other, with_parts}
-
-
-def test_a_store_that_does_not_let_us_look_for_uploads_is_used_all_the_same(bench: Bench) -> None:
-    no = StoreRefusedError("memory", "refuses access")
-    store = Watched(MemoryStore(), {"begin_upload": [Fault(error=LOST)], "list_uploads": [Fault(error=no)]})
-    shipment = bench.shipment(bench.write("0001", bench.data(SIZE)), bench.place(store))
-    bench.send(shipment)
-    _finish(bench, shipment)
-
-
 def test_uploads_of_an_abandoned_sealing_are_aborted_by_a_later_run(bench: Bench) -> None:
     """The source changed, and the store could not be asked to abort: the key is gone at once, the upload later."""
     store = Watched(MemoryStore(), {"abort_upload": [Fault(error=LOST), Fault(error=LOST)]})
     relative = bench.write("0001", bench.data(SIZE))
-    _die_at(bench, bench.shipment(relative, bench.place(store)), store, "put_part", 8)
+    die_at(bench, bench.shipment(relative, bench.place(store)), store, "put_part", 8)
     bench.write("0001", bench.data(SIZE))
     shipment = bench.shipment(relative, bench.place(store))
     (outcome,) = bench.send(shipment)
@@ -238,7 +166,7 @@ def test_two_places_are_continued_each_from_where_it_was(bench: Bench) -> None:
     assert sorted(o.status for o in outcomes) == [Status.DONE, Status.FAILED]
     assert bench.keys_resting() == 1
     assert len(bench.open_uploads()) == 1
-    _finish(bench, replace(shipment, places=shipment.places[1:]))
+    finish(bench, replace(shipment, places=shipment.places[1:]))
     assert read(one, shipment.keys[True]) == read(two, shipment.keys[True])
     assert opened(two, shipment.keys[True]) == data
     assert one.sent_numbers() == list(range(1, PARTS + 1))
@@ -248,7 +176,7 @@ def test_two_places_are_continued_each_from_where_it_was(bench: Bench) -> None:
 def test_a_place_that_joins_later_gets_the_same_object(bench: Bench) -> None:
     one, two = Watched(MemoryStore()), Watched(MemoryStore("memory://2"))
     relative = bench.write("0001", bench.data(SIZE))
-    _die_at(bench, bench.shipment(relative, bench.place(one)), one, "put_part", 4)
+    die_at(bench, bench.shipment(relative, bench.place(one)), one, "put_part", 4)
     shipment = bench.shipment(relative, bench.place(one), bench.place(two, number=1))
     assert [o.status for o in bench.send(shipment)] == [Status.DONE] * 2
     assert read(one, shipment.keys[True]) == read(two, shipment.keys[True])
@@ -260,7 +188,7 @@ def test_one_place_alone_leaves_the_other_to_be_continued(bench: Bench) -> None:
     one, two = Watched(MemoryStore()), Watched(MemoryStore("memory://2"))
     relative = bench.write("0001", bench.data(SIZE))
     both = bench.shipment(relative, bench.place(one), bench.place(two, number=1))
-    _die_at(bench, both, two, "put_part", 5)
+    die_at(bench, both, two, "put_part", 5)
     assert [o.status for o in bench.send(replace(both, places=both.places[:1]))] == [Status.DONE]
     sent = len(two.parts)
     assert sent >= 4
@@ -275,13 +203,13 @@ def test_a_store_that_does_not_answer_keeps_its_upload_for_later(bench: Bench) -
     one, two = Watched(MemoryStore()), Watched(MemoryStore("memory://2"))
     data = bench.data(SIZE)
     shipment = bench.shipment(bench.write("0001", data), bench.place(one), bench.place(two, number=1))
-    _die_at(bench, shipment, two, "put_part", 6)
+    die_at(bench, shipment, two, "put_part", 6)
     two.before["list_parts"] = _lose
     outcomes = bench.send(shipment)
     assert {id(o.place.store): o.status for o in outcomes} == {id(one): Status.DONE, id(two): Status.FAILED}
     two.before.clear()
     sent = len(two.parts)
-    _finish(bench, replace(shipment, places=shipment.places[1:]))
+    finish(bench, replace(shipment, places=shipment.places[1:]))
     assert len(two.parts) - sent < PARTS
     assert opened(two, shipment.keys[True]) == data
     bench.check_no_nonce_twice(one, two)
@@ -290,9 +218,9 @@ def test_a_store_that_does_not_answer_keeps_its_upload_for_later(bench: Bench) -
 def test_another_storage_class_starts_over(bench: Bench) -> None:
     store = Watched(MemoryStore())
     relative = bench.write("0001", bench.data(SIZE))
-    _die_at(bench, bench.shipment(relative, bench.place(store)), store, "put_part", 5)
+    die_at(bench, bench.shipment(relative, bench.place(store)), store, "put_part", 5)
     shipment = bench.shipment(relative, bench.place(store, storage_class="GLACIER_IR"))
-    _finish(bench, shipment)
+    finish(bench, shipment)
     assert [c.storage_class for c in bench.copies()] == ["GLACIER_IR"]
     assert list(store.inner.list_uploads()) == []
     bench.check_no_nonce_twice(store)
@@ -305,7 +233,7 @@ def test_a_run_killed_anywhere_is_finished_by_the_next(bench: Bench, method: str
     places = [bench.place(stores[0]), bench.place(stores[1], sealed=False, number=1)]
     relative: PurePosixPath = bench.write("0001", data)
     shipment = bench.shipment(relative, *places)
-    _die_at(bench, shipment, stores[1], method, 1)
+    die_at(bench, shipment, stores[1], method, 1)
     outcomes = bench.send(shipment)
     assert {o.status for o in outcomes} == {Status.DONE}
     assert opened(stores[0], shipment.keys[True]) == read(stores[1], shipment.keys[False]) == data
@@ -350,7 +278,7 @@ def test_a_part_that_seals_to_other_bytes_than_before_starts_over(bench: Bench) 
     with closing(sqlite3.connect(bench.catalog_path)) as connection, connection:
         connection.execute("UPDATE parts SET crc64 = 7 WHERE number = 2")
     sent = len(store.parts)
-    _finish(bench, shipment)
+    finish(bench, shipment)
     assert opened(store, shipment.keys[True]) == data
     assert "starts again under a new key" in bench.told()
     assert not {upload_id for upload_id, _, _ in store.parts[:sent]} & {u for u, _, _ in store.parts[sent:]}
@@ -361,7 +289,7 @@ def test_a_place_whose_upload_is_gone_gets_an_object_of_its_own(bench: Bench) ->
     one, two = Watched(MemoryStore()), Watched(MemoryStore("memory://2"))
     data = bench.data(SIZE)
     shipment = bench.shipment(bench.write("0001", data), bench.place(one), bench.place(two, number=1))
-    _die_at(bench, shipment, two, "put_part", 6)
+    die_at(bench, shipment, two, "put_part", 6)
     for upload in list(two.inner.list_uploads()):
         two.inner.abort_upload(upload.key, upload.upload_id)
     acknowledged = bench.rows("SELECT number FROM acks a JOIN uploads u USING (token) WHERE u.store_id LIKE '00%'")
@@ -371,52 +299,3 @@ def test_a_place_whose_upload_is_gone_gets_an_object_of_its_own(bench: Bench) ->
     assert read(one, shipment.keys[True]) != read(two, shipment.keys[True])
     assert (bench.keys_resting(), bench.open_uploads()) == (0, [])
     bench.check_no_nonce_twice(one, two)
-
-
-def test_a_begin_that_was_cut_off_is_cleared_away_even_if_the_file_changed(bench: Bench) -> None:
-    store = Watched(MemoryStore(), {"begin_upload": [Fault(error=LOST, when="after")]})
-    relative = bench.write("0001", bench.data(SIZE))
-    bench.send(bench.shipment(relative, bench.place(store)))
-    bench.write("0001", bench.data(SIZE + 1))
-    _finish(bench, bench.shipment(relative, bench.place(store)))
-    assert list(store.inner.list_uploads()) == []
-
-
-def test_a_sleeper_that_lost_its_upload_does_not_complete_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Watched(MemoryStore())
-    shipment = bench.shipment(bench.write("0001", bench.data(SIZE)), bench.place(store))
-    note_file = file_job.note_file
-
-    def sleep(*args: Any, sha256: str | None) -> int:
-        if sha256 is not None:
-            monkeypatch.setattr(file_job, "note_file", note_file)
-            _die_at(bench, shipment, store, "finish_upload", 1)
-        return note_file(*args, sha256=sha256)
-
-    monkeypatch.setattr(file_job, "note_file", sleep)
-    (outcome,) = bench.send(shipment)
-    assert (outcome.status, type(outcome.error)) == (Status.FAILED, LockedError)
-    assert list(store.inner.list()) == []
-    _finish(bench, shipment)
-    assert store.sent_numbers() == list(range(1, PARTS + 1))
-
-
-def test_a_sleeper_that_lost_its_upload_does_not_give_it_up(bench: Bench) -> None:
-    """It sees its source change; the run that took over has its own view, and its own digests."""
-    store = Watched(MemoryStore())
-    data = bench.data(SIZE)
-    relative = bench.write("0001", data)
-    shipment = bench.shipment(relative, bench.place(store))
-
-    class Sleepy(FileSource):
-        def check_unchanged(self) -> None:
-            _die_at(bench, shipment, store, "finish_upload", 1)
-            raise SourceChangedError(self.name, "changed while it was read")
-
-    asleep = replace(shipment, open_source=lambda: Sleepy(bench.root, relative, name=str(relative)))
-    assert [type(o.error) for o in bench.send(asleep)] == [SourceChangedError]
-    assert store.count("abort_upload") == 0
-    assert bench.keys_resting() == 1
-    _finish(bench, shipment)
-    assert store.sent_numbers() == list(range(1, PARTS + 1))
-    assert opened(store, shipment.keys[True]) == data

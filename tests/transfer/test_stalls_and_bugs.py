@@ -17,7 +17,7 @@ from ecogsafe.transfer.work import Outcome, Status
 
 from .bench import PART, Bench, Watched, opened, read
 
-STALL_S = 0.3
+STALL_S = 0.2
 
 
 class Hanging(Watched):
@@ -189,6 +189,27 @@ def test_a_bug_in_one_file_lets_the_others_end_and_is_told(bench: Bench, method:
     assert pool.used == 0
     assert {o.status for o in bench.send(*[o.shipment for o in outcomes if o.status is Status.FAILED])} == {Status.DONE}
     bench.check_no_nonce_twice(store)
+
+
+def test_a_bug_of_a_place_that_was_left_behind_is_told_too(bench: Bench, pool: PartPool) -> None:
+    hanging, good = Hanging("memory://1"), MemoryStore("memory://2")
+
+    def hang_and_break() -> None:
+        assert hanging.go.wait(20)
+        hanging.before.clear()
+        raise ZeroDivisionError("the bug")
+
+    hanging.before["put_part"] = hang_and_break
+    shipment = bench.shipment(
+        bench.write("0001", bench.data(9 * PART)), bench.place(hanging), bench.place(good, number=1)
+    )
+    with bench.context(pool=pool) as context, closing(send_all(context, [shipment], senders=1)) as ends:
+        assert next(ends).status is Status.DONE
+        hanging.go.set()
+        assert next(ends).status is Status.DONE
+        with pytest.raises(ZeroDivisionError):
+            next(ends)
+    assert opened(hanging, shipment.keys[True]) == opened(good, shipment.keys[True])
 
 
 def test_a_lane_that_raises_while_senders_hold_parts_leaves_nothing_behind(

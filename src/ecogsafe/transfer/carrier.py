@@ -100,6 +100,9 @@ class Carrier:
             self.fail(error)
         except BaseException as error:  # noqa: BLE001  told by the thread that reads the file
             self.bug = error
+            if self.detached:
+                # the file went on without this place: told at the end of the run
+                self.crew.senders.bugs.append(error)
         finally:
             pooled.drop(self)
             with self._changed:

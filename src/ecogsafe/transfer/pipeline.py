@@ -45,6 +45,8 @@ def send_all(
         except BaseException:
             context.stop.set()
             raise
+    if threads.bugs:
+        raise threads.bugs[0]
 
 
 class _Round:

@@ -22,6 +22,8 @@ class Senders:
         self._per_store = per_store
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
+        #: unexpected exceptions of requests that nobody waited for any more
+        self.bugs: list[BaseException] = []
 
     def submit(self, store_id: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run ``call`` on a thread of ``store_id`` as soon as one is free."""
