@@ -48,8 +48,10 @@ class Watched(Faulty):
         self.before: dict[str, Callable[[], None]] = {}
 
     def _hook(self, method: str) -> None:
-        if method in self.before:
-            self.before[method]()
+        # several senders come here at once, and a hook takes itself away
+        hook = self.before.get(method)
+        if hook is not None:
+            hook()
 
     def put(
         self,

@@ -14,7 +14,7 @@ from sqlalchemy import delete, insert, select, update
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import parts, sealings
-from ecogsafe.core.errors import EcogsafeError, SourceChangedError
+from ecogsafe.core.errors import LockedError, SourceChangedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +107,17 @@ def add_part(tx: Transaction, row: PartRow) -> None:
     ------
     SourceChangedError
         Another row of this part was kept before: its bytes must never be sealed under this key.
-    EcogsafeError
-        The sealing is not open.
+    LockedError
+        The sealing is not open: another run has ended it.
     """
     state = tx.execute(select(sealings.c.state).where(sealings.c.id == row.sealing_id)).scalar()
     if state != "open":
-        raise EcogsafeError("sealing", "a part was added to a sealing that is not open", safe="Nothing was sent")
+        raise LockedError(
+            "upload",
+            "another run has finished it or given it up: its sealing is not open any more",
+            safe="Nothing was sent",
+            next="run the same command again",
+        )
     known = tx.execute(select(*_PART).where(parts.c.sealing_id == row.sealing_id, parts.c.number == row.number)).first()
     if known is None:
         tx.execute(insert(parts).values(values_of(row)))

@@ -119,12 +119,17 @@ def add_ack(tx: Transaction, token: str, number: int, etag: str, fence: int) -> 
     ------
     LockedError
         ``fence`` is older than the upload's owner: another run has taken it over.
-    EcogsafeError
-        The upload is not open.
+    LockedError
+        The upload is not open: another run has ended it.
     """
     row = upload(tx, token)
     if row is None or row.state != "open":
-        raise EcogsafeError("upload", "a part was acknowledged of an upload that is not open")
+        raise LockedError(
+            "upload",
+            "another run has finished it or given it up: it is not open any more",
+            safe="What that run stored is not affected",
+            next="run the same command again",
+        )
     _check_fence(tx, token, fence)
     here = (acks_table.c.token == token, acks_table.c.number == number)
     if not tx.execute(update(acks_table).where(*here).values(etag=etag)).rowcount:
