@@ -118,9 +118,8 @@ def add_ack(tx: Transaction, token: str, number: int, etag: str, fence: int) -> 
     Raises
     ------
     LockedError
-        ``fence`` is older than the upload's owner: another run has taken it over.
-    LockedError
-        The upload is not open: another run has ended it.
+        ``fence`` is older than the upload's owner, or the upload is not open any more: another run has taken it
+        over or ended it.
     """
     row = upload(tx, token)
     if row is None or row.state != "open":
