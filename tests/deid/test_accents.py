@@ -109,3 +109,18 @@ def test_plain_bytes_have_no_view() -> None:
     assert list(accents.views(b"plain text \x14\x00", b"plain text \x14\x00", 500)) == []
     utf16 = "plain text".encode("utf-16-le")
     assert list(accents.views(utf16, utf16, 500)) == []
+
+
+def test_text_without_the_name_is_not_read_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notes in a language with accents hold few of them, and mostly no name: a whole pass in one step says so."""
+    notes = ("été, naïve Prüfung, señal " * 400).encode()
+    built: list[int] = []
+    real = accents._view
+    monkeypatch.setattr(accents, "_view", lambda *values: built.append(1) or real(*values))
+    matcher = Matcher(Identifiers(last_name="Quillfeathér", first_name="José"))
+    assert matcher.find(notes) == [] and not built
+    planted = notes + "Quíllfeather".encode()
+    assert matcher.find(planted) == [(len(notes), len(planted))]
+    # more different letters than one text has: one by one, with the same result
+    every = "".join(chr(n) for n in range(0xC0, 0x180)).encode()
+    assert matcher.find(every + planted) == [(len(every) + len(notes), len(every) + len(planted))]

@@ -73,8 +73,8 @@ def test_any_name_and_any_bytes_survive(name: bytes, old: bytes) -> None:
 def test_schema_1_keeps_its_field_names() -> None:
     record = json.loads(to_json(_journal()))
     assert record["schema"] == 1 and set(record) == {
-        *("schema", "id", "subject", "kind", "mode", "tool", "created", "export_root", "out_root", "reverses"),
-        *("folders_created", "source_folders", "entries"),
+        *("schema", "id", "subject", "kind", "mode", "tool", "created", "export_root", "export_inode", "out_root"),
+        *("reverses", "folders_created", "source_folders", "entries"),
     }
     assert set(record["entries"][0]) == {
         *("source", "tree", "target", "kind", "segment", "stem", "device", "inode", "size", "mode", "target_mode"),

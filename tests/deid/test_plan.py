@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -10,11 +11,13 @@ from ecogsafe.core.errors import ExitStatus, MixedPatientsError
 from ecogsafe.deid.identifiers import Identifiers
 from ecogsafe.deid.planned import as_record
 from ecogsafe.deid.whose import belongs_to
+from ecogsafe.formats.clock import StudyClock
 from ecogsafe.formats.found import (
     OtherEntry,
     PersonHints,
     StudyFolder,
 )
+from ecogsafe.formats.natus_times import ClipTimes, SyncPoint
 from tests.deid.entries import (
     OTHER,
     ROOT,
@@ -151,3 +154,42 @@ def test_a_folder_speaks_for_the_nameless_files_in_it() -> None:
     )
     assert to(plan, "Quxley/17.edf").endswith("_2.edf")
     assert [e.file.path.name for e in plan.left] == ["18.edf"]
+
+
+def _clocked(at_s: list[float], *, clips_at_h: tuple[float, ...] = (0.1, 0.3)) -> StudyClock:
+    """Return the clock of a study: a row every 11 minutes at 500 Hz, each ``at_s`` seconds off."""
+    start = moment(0)
+    points = [SyncPoint(n * 330_000, start + timedelta(seconds=n * 660 + off)) for n, off in enumerate(at_s)]
+    clips = [ClipTimes("x", start + timedelta(hours=h), start + timedelta(hours=h, minutes=2)) for h in clips_at_h]
+    clock = StudyClock.of(points, clips)
+    assert clock is not None
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("clock", "told"),
+    [
+        (_clocked([0.0, 0.1, -0.1, 0.0, 0.1]), []),
+        (_clocked([0.0, 0.8, 0.0, 0.0, -0.8]), ["largest residual 0.80 s over 43 min 59 s (5 rows, 500."]),
+        (_clocked([0.0] * 4, clips_at_h=(7.1, 7.3)), ["the video clips are 7 h ahead of the EEG clock"]),
+        (_clocked([0.0] * 4, clips_at_h=(-6.9, -6.7)), ["the video clips are 7 h behind the EEG clock"]),
+        (_clocked([0.0] * 4, clips_at_h=(400.0, 900.0)), ["by no whole number of hours"]),
+        (_clocked([0.0, 0.0, 3600.0, 3600.0]), ["was set by +1 h while it recorded"]),
+        (_clocked([0.0, 0.0, 90.0, 0.0, 0.0]), ["1 of 5 clock rows fits none of the others"]),
+        (_clocked([0.0] * 4, clips_at_h=()), []),
+    ],
+)
+def test_what_the_clock_of_a_study_says_is_told(clock: StudyClock, told: list[str]) -> None:
+    plan = make_plan(a_study("a", 0, clock=clock), a_study("b", 9))
+    notes = [n.text for n in plan.notes if n.topic == "clock"]
+    assert len(notes) == len(told), notes
+    assert all(text in note and note.startswith("segment 1: ") for text, note in zip(told, notes, strict=True))
+    first, second = as_record(plan)["segments"]
+    assert first["clock"]["rows"] == clock.report.rows and first["clock"]["clips"] == clock.clips
+    assert first["clock"]["worst_residual_s"] == pytest.approx(clock.report.worst_residual_s, abs=1e-6)
+    assert second["clock"] is None
+
+
+def test_rows_that_make_no_clock_are_no_clock() -> None:
+    assert StudyClock.of([], []) is None
+    assert StudyClock.of([SyncPoint(0, moment(0))], []) is None

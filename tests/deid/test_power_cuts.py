@@ -140,7 +140,7 @@ def _site(mode: Mode, links: bool, **more: tuple[str, ...]) -> Iterator[Site]:
         yield Site(Path(base), mode, links, **more)
 
 
-def _cut(run: Callable[[Power], None], power: Power) -> bool:
+def cut(run: Callable[[Power], None], power: Power) -> bool:
     """Return whether the power went before ``run`` ended."""
     try:
         run(power)
@@ -163,7 +163,7 @@ def test_apply_cut_at_every_step_then_continued(mode: Mode, links: bool) -> None
         wanted = snapshot(site.out)
     for step, when in _moments(whole):
         with _site(mode, links) as site:
-            assert _cut(site.apply, Power(step, when)) is (step < whole.count)
+            assert cut(site.apply, Power(step, when)) is (step < whole.count)
             site.check_safe()
             if site.journals(Power()).ids(CODE):
                 site.go_on(Power())
@@ -179,7 +179,7 @@ def test_apply_cut_at_every_step_then_undone(mode: Mode, links: bool) -> None:
         site.apply(whole)
     for step, when in _moments(whole):
         with _site(mode, links) as site:
-            _cut(site.apply, Power(step, when))
+            cut(site.apply, Power(step, when))
             if site.journals(Power()).ids(CODE):
                 site.undo(Power())
             site.check_undone()
@@ -194,7 +194,7 @@ def test_undo_cut_at_every_step_then_continued(mode: Mode, links: bool) -> None:
     for step, when in _moments(whole):
         with _site(mode, links) as site:
             site.apply(Power())
-            assert _cut(site.undo, Power(step, when)) is (step < whole.count)
+            assert cut(site.undo, Power(step, when)) is (step < whole.count)
             site.check_safe()
             site.go_on(Power())
             if snapshot(site.out):
@@ -205,26 +205,27 @@ def test_undo_cut_at_every_step_then_continued(mode: Mode, links: bool) -> None:
 
 
 _STEM_POOL = ["Quxley_1", "Quxley_2", "quxley_3", f"{CODE}_1", f"{CODE}_2", "Qu\u0308xley", "Q\u00fcxley_7"]
-_STEMS = st.lists(st.sampled_from([*_STEM_POOL, os.fsdecode(b"x\xffy_4")]), min_size=1, max_size=3, unique=True).map(
+#: names of study folders: half-renamed, permuted, the same in another Unicode form, no UTF-8
+STEMS = st.lists(st.sampled_from([*_STEM_POOL, os.fsdecode(b"x\xffy_4")]), min_size=1, max_size=3, unique=True).map(
     tuple
 )
 _FILE_POOL = ["{}.eeg", "{}_001.erd", "{}_0000.avi", "{}_0001.AVI", f"{CODE}_2.stc", "Decimated/{}.erd"]
-_FILES = st.lists(st.sampled_from(_FILE_POOL), min_size=1, max_size=4, unique=True).map(tuple)
+FILES = st.lists(st.sampled_from(_FILE_POOL), min_size=1, max_size=4, unique=True).map(tuple)
 _CUTS = st.lists(st.tuples(st.integers(0, 90), st.sampled_from(WHENS), st.booleans()), min_size=1, max_size=4)
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
-@given(st.sampled_from(WAYS), _STEMS, _FILES, _CUTS)
+@given(st.sampled_from(WAYS), STEMS, FILES, _CUTS)
 def test_any_names_cut_again_and_again(
     way: tuple[Mode, bool], stems: tuple[str, ...], files: tuple[str, ...], cuts: list[tuple[int, When, bool]]
 ) -> None:
     """Half-renamed and permuted names; after each cut the user goes on or back; at the end all is as it was."""
     with _site(*way, stems=stems, files=files) as site:
         at, when, _ = cuts[0]
-        _cut(site.apply, Power(at, when))
+        cut(site.apply, Power(at, when))
         for at, when, back in [*cuts[1:], (None, "before", False)]:
             site.check_safe()
-            _cut(site.turn_back if back else site.go_on, Power(at, when))
+            cut(site.turn_back if back else site.go_on, Power(at, when))
         site.check_safe()
         assert site.journals(Power()).open_id(CODE) is None
         if snapshot(site.out):

@@ -159,3 +159,11 @@ def test_names_of_files() -> None:
     ]
     assert "Quill" not in repr(findings) and len({f.id for f in findings}) == 2
     assert scan_name("video/\udcff_Quillfeather", BOTH)
+
+
+def test_clips_made_on_a_birthday_are_no_findings() -> None:
+    rows = "\r\n".join(f"abcd1234_1_{i:04d}.avi [04/05/2020 0{i}:00:00.0] [04/05/2020 0{i}:02:00.0]" for i in range(3))
+    for note, found in (("born 04/05/2020", ["birth date"]), ("clips", [])):
+        data = f"{note}\r\n{rows}\r\n".encode()
+        result = scan_file(Kind.VTC_TEXT, io.BytesIO(data), BOTH, path="text/abcd1234_vtc/abcd1234_1.txt")
+        assert [f.kind for f in result.findings] == found

@@ -23,6 +23,7 @@ from ecogsafe.formats.date_shift import (
     text_dates,
 )
 from ecogsafe.formats.discovery import discover
+from ecogsafe.formats.keytree_cleaning import cleaned_tree
 from ecogsafe.formats.kinds import Kind
 from ecogsafe.formats.request import CleaningRequest
 from ecogsafe.synthetic.export import ExportScale, write_export
@@ -143,3 +144,43 @@ def test_dates_in_free_text_are_found(text: bytes) -> None:
 @pytest.mark.parametrize("text", [b"Fp1-F3", b"10.5 s", b"1/2", b"HF 70", b"LA12-LA13", b"50/60 Hz", b"1234567890"])
 def test_what_only_looks_a_little_like_a_date_is_left(text: bytes) -> None:
     assert not text_dates(text)
+
+
+def test_dates_go_from_annotations_that_are_kept(export: Path) -> None:
+    (data, *_) = (data for kind, data in _files(export) if kind is Kind.EDF and b"awake, eyes open" in data)
+    data = data.replace(b"awake, eyes open", b"on 12/03/2024 EO")
+    for days, expected in ((0, b"on 12/03/2024 EO"), (DAYS, b"on xxxxxxxxxx EO")):
+        request = CleaningRequest(
+            code="abcd1234", stem="abcd1234_1", find=lambda _data: (), annotations="keep", shift_days=days
+        )
+        assert expected in apply(data, patches(Kind.EDF, io.BytesIO(data), request))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'(."StartTime", 133546175120000000)', b'(."StartTime", 133537535120000000)'),
+        (b'(."EndTime", 1710201600)', b'(."EndTime", 0000000000)'),
+        (b'(."EndTime", 1200)', b'(."EndTime", 1200)'),
+        (b'(."Stamp", 20240312)', b'(."Stamp", 20240312)'),
+        (b'(."Type", "seen 12/03/24")', b'(."Type", "seen xxxxxxxx")'),
+        (b'(."Type", "LG1-LG2")', b'(."Type", "LG1-LG2")'),
+    ],
+)
+def test_in_a_key_tree_a_date_that_cannot_be_moved_goes(old: bytes, new: bytes) -> None:
+    assert cleaned_tree(old, lambda _data: (), -10) == new
+    assert cleaned_tree(old, lambda _data: ()) == old
+
+
+@pytest.mark.parametrize("kind", [Kind.MP4, Kind.MOV, Kind.MPG])
+def test_clips_with_times_of_their_own_stay_behind(kind: Kind) -> None:
+    data = b"\0\0\0\x18ftypmp42" + bytes(100)
+    assert _shifted(kind, data, 0) == data
+    with pytest.raises(MalformedFileError, match="cannot be shifted"):
+        _shifted(kind, data, DAYS)
+
+
+def test_a_number_in_snc_text_that_may_be_the_day_of_a_date_goes() -> None:
+    rows = b"".join(b"%d\t45363.58%d\t12.5\t13354617512000000%d\r\n" % (n, n, n) for n in range(3))
+    new = _shifted(Kind.SNC_TEXT, rows, DAYS)
+    assert b"45363" not in new and new.count(b"xxxxx.xxx\t12.5\t") == 3

@@ -62,7 +62,7 @@ def test_hospital_form(tmp_path: Path) -> None:
     assert (recording.person.last_name, recording.person.first_name) == ("Quillfeather", "Odalys")
     assert (recording.person.mrn, recording.person.birth_date) == ("MRN-004711", "1970-02-02")
     assert GUID in recording.person.also
-    assert {o.reason for o in found.others} == {"report", "OLE compound file (.epo)", "unknown kind"}
+    assert {o.reason for o in found.others} == {"report", "OLE compound file (.epo)", "backup copy"}
     assert all(o.by_rule for o in found.others)
     assert sorted(all_paths(found)) == sorted(on_disk(tmp_path))
 
@@ -323,3 +323,18 @@ def test_found_files_carry_their_lstat(tmp_path: Path) -> None:
     for file in files:
         assert (file.size, file.links, file.inode, file.device) == (8, 2, status.st_ino, status.st_dev)
         assert (file.mtime_ns, file.ctime_ns, stat.S_ISREG(file.mode)) == (status.st_mtime_ns, status.st_ctime_ns, True)
+
+
+def test_backups_stay_and_one_without_its_original_is_told_apart(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / STEM)
+    names = {f"{STEM}.ent.old": True, f"{STEM}.EEG.BAK": True, f"{STEM}_009.erd.old2": False, f"{STEM}.notes.old": None}
+    for name in names:
+        (folder / name).write_bytes(b"Quillfeather")
+    (tmp_path / "Quillfeather_3.edf~").write_bytes(b"Quillfeather")
+    found = discover(tmp_path)
+    assert sorted(all_paths(found)) == sorted(on_disk(tmp_path))
+    for name, is_there in {**names, "Quillfeather_3.edf~": False}.items():
+        entry = other(found, name)
+        assert entry.by_rule
+        word = {None: "unknown kind", True: "backup copy", False: "backup copy alone"}[is_there]
+        assert entry.reason == word, "a backup that may be the only copy of a recording is not told apart"

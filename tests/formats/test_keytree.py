@@ -6,7 +6,7 @@ import io
 
 import pytest
 from builders_natus import ANNOTATION, GUID, MONTAGE, STEM, TERMS, TREE, eeg, ent, header, note
-from cleaned import check_cleaning, request_for
+from cleaned import apply, check_cleaning, request_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from natus_erd.ent import _safe_parse_excel, channel_names_from_notes, read_ent_notes
@@ -17,6 +17,7 @@ from ecogsafe.formats.cleaning import patches
 from ecogsafe.formats.keytree import TokenKind, tokens, unescaped
 from ecogsafe.formats.keytree_cleaning import cleaned_tree
 from ecogsafe.formats.kinds import Kind
+from ecogsafe.formats.request import Annotations, CleaningRequest
 from ecogsafe.formats.text_regions import text_regions
 
 REQUEST = request_for(*TERMS)
@@ -242,3 +243,13 @@ def test_any_bytes_are_a_tree_or_refused(text: bytes) -> None:
         assert len(cleaned_tree(text, REQUEST.find)) == len(text)
     except MalformedFileError:
         return
+
+
+@pytest.mark.parametrize("annotations", ["redact", "wipe", "keep"])
+def test_notes_go_whole_whatever_is_asked_for_annotations(annotations: Annotations) -> None:
+    """The choice is about EDF and BDF; in Natus files what is not known to be harmless goes (FORMATS 2.11)."""
+    data = ent(note(ANNOTATION), note(MONTAGE))
+    request = CleaningRequest(code="abcd1234", stem="abcd1234_3", find=REQUEST.find, annotations=annotations)
+    new = apply(data, patches(Kind.ENT, io.BytesIO(data), request))
+    assert new == clean(Kind.ENT, data), "the notes of an .ent depend on --annotations"
+    assert b"mother" not in new

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from builders_natus import GUID, START, STEM, TERMS, filetime
-from cleaned import check_cleaning, request_for
+from cleaned import apply, check_cleaning, request_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -190,3 +190,34 @@ def test_any_preamble_is_cleaned_at_equal_length_once_and_for_all(text: str, enc
         return
     cleaned = clean(Kind.VTC_TEXT, data)
     assert len(cleaned) == len(data)
+
+
+def test_times_of_clips_made_on_a_birthday_stay() -> None:
+    """The date of birth in free text goes, the same day as the time of a clip stays, and so do number and ending."""
+    born = f"{START:%d/%m/%Y}"
+    text = vtc_text().replace("Operator: ", f"Operator: {born} avi ").encode("latin-1")
+    request = request_for(*TERMS, born, "avi", "0001")
+    new = apply(text, patches(Kind.VTC_TEXT, io.BytesIO(text), request))
+    lines = new.decode("latin-1").split("\r\n")
+    rows = [line for line in lines if "[" in line]
+    assert born not in lines[2] and "avi" not in lines[2]
+    assert [row[row.index("[") :] for row in rows] == [
+        row[row.index("[") :] for row in vtc_text().split("\r\n") if "[" in row
+    ], "the time of a clip was taken for a date of birth"
+    assert all(row[: row.index("[")].rstrip().endswith(f"_{i:04d}.avi") for i, row in enumerate(rows))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le-bom"])
+def test_columns_of_a_machine_stay_whatever_they_look_like(encoding: str) -> None:
+    born, ticks = f"{START:%d/%m/%Y}", str(filetime(START))
+    data = encoded(snc_text().replace("note", born), encoding)
+    request = request_for(*TERMS, born, ticks, "660000")
+    new = apply(data, patches(Kind.SNC_TEXT, io.BytesIO(data), request))
+    view = TextView.of(new)
+    assert born not in view.text.split("\n")[2], "a date of birth stayed in the preamble"
+    cells = [line.split("\t") for line in view.text.split("\r\n")[3:6]]
+    assert [(c[0], c[1], c[3]) for c in cells] == [
+        (str(i * 660000), f"{(m := START + timedelta(minutes=11 * i)):%d/%m/%Y %H:%M:%S}", str(filetime(m)))
+        for i in range(3)
+    ]
+    assert all(new[start:stop].strip(b"\0").isascii() for start, stop in text_outputs.machine_spans(Kind.SNC_TEXT, new))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -43,6 +43,8 @@ _RUN_UP, _RUN = 16, 4096
 _HINT_OF_OTHER_PAGES = re.compile(b"p.p.p")
 #: Text longer than this without an accent parts two views; a name in UTF-16 is shorter.
 _WIDEST_GAP = 1024
+#: With more different accented letters they are looked for one by one.
+_FEW_LETTERS = 24
 
 #: start and stop in the view, start and stop in the bytes
 _Edit = tuple[int, int, int, int]
@@ -116,7 +118,24 @@ class View:
         return self._edits[index] if index >= 0 else None
 
 
-def views(data: bytes, lowered: bytes, reach: int) -> Iterator[View]:
+def _folded(lowered: bytes) -> bytes | None:
+    """Return all of ``lowered`` without its UTF-8 accents, as the views together show it; None where that costs more.
+
+    Text in one language has few different letters; noise has all of them.
+    """
+    plain_of = _encoded(UTF8)
+    letters = set(_UTF8.findall(lowered)) & plain_of.keys()
+    if len(letters) > _FEW_LETTERS:
+        return None
+    # one sequence never overlaps or makes another: each is replaced wherever it stands
+    for letter in letters:
+        lowered = lowered.replace(letter, plain_of[letter])
+    return lowered
+
+
+def views(
+    data: bytes, lowered: bytes, reach: int, may_match: Callable[[bytes], bool] = lambda _folded: True
+) -> Iterator[View]:
     """Yield views of ``data`` where it has letters with accents, encoding by encoding; mostly none.
 
     Parameters
@@ -125,9 +144,12 @@ def views(data: bytes, lowered: bytes, reach: int) -> Iterator[View]:
         ``data`` with its ASCII letters lowered; in UTF-16 such a byte may be half of another letter.
     reach
         How much a view shows beside the letters, in bytes.
+    may_match
+        Asked, where that is cheap, whether anything is found in the whole without accents; if not, nothing is shown.
     """
-    if not data.isascii():
+    if not data.isascii() and ((folded := _folded(lowered)) is None or may_match(folded)):
         yield from _views(lowered, UTF8, ((m.start(), m[0]) for m in _UTF8.finditer(lowered)), reach)
+    if not data.isascii():
         plain = lowered.translate(_cp1252_table())
         if plain != lowered:
             yield View(plain, CP1252, (), (), 0, lowered)

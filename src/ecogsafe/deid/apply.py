@@ -22,6 +22,7 @@ from ecogsafe.core.errors import (
 from ecogsafe.core.events import EventSink
 from ecogsafe.deid.backward import go_back
 from ecogsafe.deid.disk import Disk
+from ecogsafe.deid.export_place import folder_inode
 from ecogsafe.deid.forward import go_forward
 from ecogsafe.deid.journal import Journal, JournalKind
 from ecogsafe.deid.journal_files import JournalFolder
@@ -165,6 +166,7 @@ def _begin(
         tool=__version__,
         created=utc_stamp(),
         export_root=root,
+        export_inode=folder_inode(disk, root),
         out_root=out,
         entries=tuple(prepared.entries),
         folders_created=missing_folders(disk, out, prepared.entries),

@@ -11,6 +11,7 @@ from pathlib import Path
 from ecogsafe.core.errors import EcogsafeError, ExitStatus
 from ecogsafe.deid import mover
 from ecogsafe.deid.disk import Disk
+from ecogsafe.deid.export_place import check_export
 from ecogsafe.deid.journal import Entry, Journal, Mode
 from ecogsafe.deid.judge import State, judge
 from ecogsafe.deid.outcome import Outcome
@@ -49,6 +50,8 @@ def go_back(work: Work) -> Outcome:
 
     Raises
     ------
+    UsageError
+        The disk of EXPORT is not mounted; the journal stays open.
     InterruptedRunError
         Asked to stop; the journal stays open.
     NoSpaceError
@@ -59,6 +62,7 @@ def go_back(work: Work) -> Outcome:
         The disk cannot even be asked; the journal stays open.
     """
     journal = work.journal
+    check_export(work.disk, journal, journal.entries, resumed=True)
     set_marker(work.disk, journal)
     if journal.reverses is not None:
         # from here on the undo is what is open; a cut apply must not go on after it

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ecogsafe.deid.code_table import CodeRow
-from ecogsafe.deid.identifiers import Identifiers, Likeness, mrn_key, name_key, same_person
+from ecogsafe.deid.identifiers import Identifiers, Likeness, mrn_key, same_person
 from ecogsafe.deid.linking_key import HistoryEntry, LinkingKey, Person
+from ecogsafe.deid.name_keys import name_keys
 
 
 class Fate(StrEnum):
@@ -89,7 +90,7 @@ class _Names:
 
     @staticmethod
     def _keys(identifiers: Identifiers) -> Iterator[str]:
-        yield from (f"name {key}" for term in (identifiers.last_name, *identifiers.also) if (key := name_key(term)))
+        yield from (f"name {key}" for term in (identifiers.last_name, *identifiers.also) for key in name_keys(term))
         if key := mrn_key(identifiers.mrn):
             yield f"mrn {key}"
 

@@ -21,6 +21,7 @@ from typing import Any
 from ecogsafe.core.errors import UsageError
 from ecogsafe.core.private import mask
 from ecogsafe.deid.birth_dates import possible_dates, tidy_date
+from ecogsafe.deid.name_keys import name_key, name_keys, same_name
 from ecogsafe.deid.words import is_placeholder
 from ecogsafe.formats.found import PersonHints
 
@@ -132,9 +133,9 @@ class Identifiers:
                 changes[name] = theirs
             elif theirs and not _same_value(name, mine, theirs):
                 also.append(theirs)
-        known = {name_key(t) for n in _SINGLE for t in (getattr(self, n), changes.get(n, "")) if t}
+        known = {_letters(t) for n in _SINGLE for t in (getattr(self, n), changes.get(n, "")) if t}
         for term in other.also:
-            if name_key(term) not in known or not name_key(term):
+            if _letters(term) not in known or not _letters(term):
                 also.append(term)
         seen: dict[str, str] = {}
         for term in also:
@@ -194,9 +195,9 @@ def read_identifiers_file(path: Path) -> Identifiers:
     return Identifiers.from_toml(text)
 
 
-def name_key(name: str) -> str:
-    """Return what is left of ``name`` when case, accents, spaces and punctuation do not count."""
-    plain = unicodedata.normalize("NFKD", name.casefold())
+def _letters(term: str) -> str:
+    """Return letters and digits of ``term`` without marks; ``ø`` and the like stay, whose digraphs are searched too."""
+    plain = unicodedata.normalize("NFKD", term.casefold())
     return "".join(c for c in plain if c.isalnum())
 
 
@@ -214,13 +215,17 @@ def _same_value(field: str, mine: str, theirs: str) -> bool:
     return mine.casefold() == theirs.casefold()
 
 
-def _last_names(person: Identifiers) -> Iterator[str]:
-    yield name_key(person.last_name)
-    yield from map(name_key, person.also)
+def _last_names_agree(a: Identifiers, b: Identifiers) -> bool:
+    def known_as(person: Identifiers) -> Iterator[str]:
+        yield from (person.last_name, *person.also)
+
+    return any(same_name(a.last_name, name) for name in known_as(b)) or any(
+        same_name(b.last_name, name) for name in known_as(a)
+    )
 
 
 def _first_tokens(name: str) -> list[str]:
-    return [name_key(t) for t in re.split(r"[\s_.]+", name) if name_key(t)]
+    return [t for t in re.split(r"[\s_.]+", name) if name_key(t)]
 
 
 def _first_names_agree(a: str, b: str) -> bool | None:
@@ -228,12 +233,11 @@ def _first_names_agree(a: str, b: str) -> bool | None:
     ours, theirs = _first_tokens(a), _first_tokens(b)
     if not ours or not theirs:
         return None
-    if name_key(a) == name_key(b):
+    if same_name(a, b):
         return True
-    if min(len(ours[0]), len(theirs[0])) == 1:
-        return None if ours[0][0] == theirs[0][0] else False
-    shorter = min(len(ours), len(theirs))
-    return ours[:shorter] == theirs[:shorter]
+    if min(sum(map(str.isalnum, name)) for name in (ours[0], theirs[0])) == 1:
+        return None if any(x[0] == y[0] for x in name_keys(ours[0]) for y in name_keys(theirs[0])) else False
+    return all(same_name(x, y) for x, y in zip(ours, theirs, strict=False))
 
 
 def same_person(a: Identifiers, b: Identifiers) -> Likeness:
@@ -241,16 +245,17 @@ def same_person(a: Identifiers, b: Identifiers) -> Likeness:
 
     An equal record number decides, unless both name and date of birth contradict it. Otherwise full name
     and date of birth together decide. A name that nothing confirms (or that different record numbers
-    question) is `Likeness.SAME_NAME_ONLY`. Last names under ``also`` (a name before marriage) count.
+    question) is `Likeness.SAME_NAME_ONLY`. Spellings of one name are one (`same_name`). Last names under
+    ``also`` (a name before marriage) count.
     """
-    last_a, last_b = name_key(a.last_name), name_key(b.last_name)
-    last = bool(last_a and last_b) and (last_a in _last_names(b) or last_b in _last_names(a))
+    both_have_last = bool(name_key(a.last_name) and name_key(b.last_name))
+    last = both_have_last and _last_names_agree(a, b)
     first = _first_names_agree(a.first_name, b.first_name)
     days_a, days_b = possible_dates(a.birth_date), possible_dates(b.birth_date)
     born = bool(set(days_a) & set(days_b)) if days_a and days_b else None
     mrn = mrn_key(a.mrn) == mrn_key(b.mrn) if mrn_key(a.mrn) and mrn_key(b.mrn) else None
     if mrn:
-        contradicted = born is False and bool(last_a and last_b) and not last
+        contradicted = born is False and both_have_last and not last
         return Likeness.DIFFERENT if contradicted else Likeness.SAME
     if not last or first is False or born is False:
         return Likeness.DIFFERENT

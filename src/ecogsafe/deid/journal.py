@@ -70,6 +70,11 @@ class Entry:
         """Path below OUT."""
         return f"{self.tree}/{self.target}"
 
+    @property
+    def target_atime_ns(self) -> int:
+        """Time of access below OUT: moved as far as the time of modification."""
+        return max(self.atime_ns + self.target_mtime_ns - self.mtime_ns, 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFolder:
@@ -79,6 +84,8 @@ class SourceFolder:
     mode: int
     mtime_ns: int
     atime_ns: int
+    #: None in journals of versions that did not note it
+    inode: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +107,8 @@ class Journal:
     source_folders: tuple[SourceFolder, ...] = ()
     #: the journal that an undo takes back
     reverses: str | None = None
+    #: None in journals of versions that did not note it
+    export_inode: int | None = None
 
     def target(self, entry: Entry) -> Path:
         """Return where ``entry`` goes."""
@@ -117,11 +126,12 @@ def to_json(journal: Journal) -> bytes:
         "tool": journal.tool,
         "created": journal.created,
         "export_root": str(journal.export_root),
+        "export_inode": journal.export_inode,
         "out_root": str(journal.out_root),
         "reverses": journal.reverses,
         "folders_created": list(journal.folders_created),
         "source_folders": [
-            {"path": str(f.path), "mode": f.mode, "mtime_ns": f.mtime_ns, "atime_ns": f.atime_ns}
+            {"path": str(f.path), "mode": f.mode, "mtime_ns": f.mtime_ns, "atime_ns": f.atime_ns, "inode": f.inode}
             for f in journal.source_folders
         ],
         "entries": [_entry_record(e) for e in journal.entries],
@@ -186,6 +196,7 @@ def from_json(data: bytes) -> Journal:
             tool=_text(record, "tool"),
             created=_text(record, "created"),
             export_root=Path(_text(record, "export_root")),
+            export_inode=_known_number(record, "export_inode"),
             out_root=Path(_text(record, "out_root")),
             reverses=None if record["reverses"] is None else _text(record, "reverses"),
             folders_created=tuple(str(name) for name in record["folders_created"]),
@@ -219,12 +230,18 @@ def _number(record: Mapping[str, Any], key: str) -> int:
     return value
 
 
+def _known_number(record: Mapping[str, Any], key: str) -> int | None:
+    """Return a number that older versions did not note."""
+    return None if record.get(key) is None else _number(record, key)
+
+
 def _folder(record: Mapping[str, Any]) -> SourceFolder:
     return SourceFolder(
         path=Path(_text(record, "path")),
         mode=_number(record, "mode"),
         mtime_ns=_number(record, "mtime_ns"),
         atime_ns=_number(record, "atime_ns"),
+        inode=_known_number(record, "inode"),
     )
 
 

@@ -129,7 +129,22 @@ def _judge_source(disk: Disk, entry: Entry, here: os.stat_result) -> State:
         return State.PATCHED
     if held is Bytes.MIXED:
         return State.MIXED
+    if has_shifted_time(entry, here) or _has_new_mode_only(entry, here):
+        # with old bytes after a power cut: the inode had reached the disk, they had not
+        return State.PATCHED if held is None else State.MIXED
     return State.ORIGINAL if here.st_mtime_ns == entry.mtime_ns else State.TOUCHED
+
+
+def has_shifted_time(entry: Entry, state: os.stat_result) -> bool:
+    """Return whether a file has the time that only apply can have given it: that of a date shift."""
+    is_shifted = abs(entry.target_mtime_ns - entry.mtime_ns) > TIME_GRAIN_NS
+    return is_shifted and abs(state.st_mtime_ns - entry.target_mtime_ns) <= TIME_GRAIN_NS
+
+
+def _has_new_mode_only(entry: Entry, state: os.stat_result) -> bool:
+    """Return whether a file has the mode that apply gives it, and its old time."""
+    mode = stat.S_IMODE(state.st_mode)
+    return state.st_mtime_ns == entry.mtime_ns and mode == entry.target_mode != entry.mode
 
 
 def _judge_copied(disk: Disk, entry: Entry, target: Path, *, any_inode: bool) -> State:

@@ -23,6 +23,9 @@ OpenSealed = Callable[[bytes, Sequence[Identity]], bytes]
 #: Given the sealed bytes of the newest key, puts them into the second places.
 Publish = Callable[[bytes], None]
 
+#: Given the former key and the new one, before the new one is put in place.
+Announce = Callable[[LinkingKey, LinkingKey], None]
+
 #: Generations kept beside the newest key.
 GENERATIONS = 20
 _GENERATION = re.compile(r"linking-key-(\d+)\.age")
@@ -43,6 +46,8 @@ class LinkingKeyFile:
     publish
         Called with the sealed bytes after every change, when the change already stands on this disk. What
         it raises reaches the caller of `change`: the key is changed then, but has no second copy.
+    announce
+        Called before a change is put in place, under the lock; what it raises stops the change.
     seal, open_sealed
         The sealing itself; others only in tests.
     lock_wait_s
@@ -58,6 +63,7 @@ class LinkingKeyFile:
         publish: Publish | None = None,
         seal: Seal = seal,
         open_sealed: OpenSealed = open_sealed,
+        announce: Announce | None = None,
         lock_wait_s: float = _LOCK_WAIT_S,
     ) -> None:
         self._path = path
@@ -66,6 +72,7 @@ class LinkingKeyFile:
         self._publish = publish
         self._seal = seal
         self._open_sealed = open_sealed
+        self._announce = announce
         self._lock_wait_s = lock_wait_s
         self._generations = path.parent / "generations"
         #: written beside the key, checked there, then renamed; only the holder of the lock touches it
@@ -85,6 +92,11 @@ class LinkingKeyFile:
         """
         sealed = self._sealed()
         return LinkingKey() if sealed is None else self._open(sealed)
+
+    def settled(self) -> LinkingKey:
+        """Return the newest linking key while no change of it is under way; errors as `read`, and LockedError."""
+        with self._locked():
+            return self.read()
 
     def change(self, change: Callable[[LinkingKey], LinkingKey]) -> LinkingKey:
         """Give the newest key to ``change``, and keep what it returns; returns that.
@@ -111,6 +123,8 @@ class LinkingKeyFile:
             if new == old and former is not None:
                 return new
             sealed = self._seal(new.to_json(), self._recipients)
+            if self._announce is not None:
+                self._announce(old, new)
             with _disk_errors():
                 self._write_and_compare(sealed, new)
                 if former is not None:

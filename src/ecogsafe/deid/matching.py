@@ -29,7 +29,7 @@ from ecogsafe.deid.encoded import (
 from ecogsafe.deid.hits import Hit, merged_spans, outermost
 from ecogsafe.deid.identifiers import Identifiers
 from ecogsafe.deid.near import NearSearch
-from ecogsafe.deid.terms import Decision, Rule, Term, TermKind, terms_of, terms_of_other
+from ecogsafe.deid.terms import Decision, Rule, Term, TermKind, terms_of, terms_of_dates, terms_of_other
 
 __all__ = ["CONTEXT_BYTES", "Hit", "Matcher", "outermost"]
 
@@ -48,6 +48,8 @@ class Matcher:
     near
         In free text, search also for names with one letter wrong and for short forms of given names: of the
         person and of ``also_terms``, never of other subjects.
+    service_dates
+        How the person's true dates of service are written, where their dates are shifted.
     """
 
     def __init__(
@@ -57,11 +59,13 @@ class Matcher:
         also_terms: Iterable[str] = (),
         others: Mapping[str, Identifiers] | None = None,
         near: bool = False,
+        service_dates: Iterable[str] = (),
     ) -> None:
         person, also = identifiers or Identifiers(), tuple(also_terms)
         terms, decisions = terms_of(person, also)
         self._near = NearSearch(person, also) if near else None
         decisions += self._near.decisions if self._near else ()
+        terms.extend(terms_of_dates(service_dates))
         for code, person in (others or {}).items():
             terms.extend(terms_of_other(code, person))
         self._decisions = tuple(decisions)
@@ -115,7 +119,7 @@ class Matcher:
             hit = _judge(data, start, stop, pattern.encoding, term)
             if hit is not None:
                 yield hit
-        for view in accents.views(data, lowered, self.longest):
+        for view in accents.views(data, lowered, self.longest, self._may_match):
             plain = UTF8 if view.encoding == CP1252 else view.encoding
             for start, stop, pattern, term in self._matches(view.data):
                 if pattern.encoding != plain or not view.differs(start, stop):
@@ -131,6 +135,9 @@ class Matcher:
         """Yield what only resembles an identifier in the free text ``data``, spared ordinary words included."""
         if self._near is not None:
             yield from self._near.hits(data)
+
+    def _may_match(self, folded: bytes) -> bool:
+        return next(self._matches(folded), None) is not None
 
     def _matches(self, lowered: bytes) -> Iterator[tuple[int, int, Pattern, Term]]:
         if self._automaton is None:

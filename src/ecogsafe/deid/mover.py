@@ -16,7 +16,7 @@ from pathlib import Path
 from ecogsafe.core.errors import EcogsafeError, SourceChangedError, VerificationError
 from ecogsafe.deid.disk import Disk
 from ecogsafe.deid.journal import Entry
-from ecogsafe.deid.judge import Bytes, compare, regions_of
+from ecogsafe.deid.judge import Bytes, compare, has_shifted_time, regions_of
 from ecogsafe.formats.regions import Patch
 
 _CHUNK = 8 << 20
@@ -59,7 +59,7 @@ def patch_source(disk: Disk, entry: Entry, *, untouched: bool) -> None:
         if disk.state(fd).st_size != entry.size:
             raise changed(entry, "grows while it is patched")
         disk.set_mode(fd, entry.target_mode)
-        disk.set_times(fd, atime_ns=entry.atime_ns, mtime_ns=entry.target_mtime_ns)
+        disk.set_times(fd, atime_ns=entry.target_atime_ns, mtime_ns=entry.target_mtime_ns)
         disk.sync(fd)
     finally:
         os.close(fd)
@@ -104,7 +104,8 @@ def put_back(disk: Disk, entry: Entry) -> None:
     held = regions_of(disk, entry.source, entry.patches)
     as_it_was = (state.st_size, state.st_mtime_ns) == (entry.size, entry.mtime_ns)
     new_mode_only = as_it_was and stat.S_IMODE(state.st_mode) != entry.mode
-    if held in (Bytes.NEW, Bytes.MIXED) or new_mode_only:
+    new_time_only = state.st_size == entry.size and held is not Bytes.FOREIGN and has_shifted_time(entry, state)
+    if held in (Bytes.NEW, Bytes.MIXED) or new_mode_only or new_time_only:
         restore_source(disk, entry)
 
 
@@ -168,6 +169,8 @@ def drop_part(disk: Disk, entry: Entry, folder: Path) -> None:
     state = disk.lstat(part)
     if state is not None and stat.S_ISREG(state.st_mode):
         disk.unlink(part)
+        # the journal that would look for it again may be over before the name is gone for good
+        disk.sync_folder(folder)
 
 
 def copy_in(disk: Disk, entry: Entry, target: Path) -> None:
@@ -235,8 +238,9 @@ def _write_copy(disk: Disk, entry: Entry, inside: int, part: Path, *, forward: b
             disk.write_at(outside, chunk, position)
             position += len(chunk)
         disk.set_mode(outside, entry.target_mode if forward else entry.mode)
+        atime_ns = entry.target_atime_ns if forward else entry.atime_ns
         mtime_ns = entry.target_mtime_ns if forward else entry.mtime_ns
-        disk.set_times(outside, atime_ns=entry.atime_ns, mtime_ns=mtime_ns)
+        disk.set_times(outside, atime_ns=atime_ns, mtime_ns=mtime_ns)
         disk.sync(outside)
         disk.drop_cache(outside)
     finally:

@@ -18,11 +18,13 @@ from ecogsafe.deid.planned import (
     ExistingSegment,
     LeftBehind,
     Move,
+    Part,
     PlannedSegment,
     PlanNote,
 )
 from ecogsafe.deid.segments import Arrangement, arrange, item_of
 from ecogsafe.deid.whose import Belongs, Shares, Source, divide
+from ecogsafe.formats.clock import StudyClock
 from ecogsafe.formats.found import Discovery, FoundFile, LooseRecording, StudyFolder
 from ecogsafe.formats.kinds import CLIP_KINDS, Kind
 
@@ -230,6 +232,11 @@ def _conflicts(moves: Sequence[Move], occupied: Collection[str], *, copy: bool) 
             yield Conflict(reason=reason, files=(move.source,), place=move.place)
 
 
+def _clock(slot: Slot) -> StudyClock | None:
+    sources = (item.source for item in slot.items.get(Part.STUDY, ()))
+    return next((s.clock for s in sources if isinstance(s, StudyFolder) and s.clock is not None), None)
+
+
 def _segments(arrangement: Arrangement, moves: Sequence[Move], zone: ZoneInfo | None) -> tuple[PlannedSegment, ...]:
     moving = {m.segment for m in moves}
 
@@ -241,6 +248,7 @@ def _segments(arrangement: Arrangement, moves: Sequence[Move], zone: ZoneInfo | 
             parts=dict(slot.records),
             moved=frozenset(slot.items) if number in moving else frozenset(),
             pairs=tuple(slot.pairs),
+            clock=_clock(slot),
             start=first_moment(slot, zone),
         )
 

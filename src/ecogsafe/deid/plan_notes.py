@@ -11,6 +11,7 @@ from ecogsafe.deid.layout import index_of
 from ecogsafe.deid.pairing import Slot, first_moment, is_repeated_hour, last_moment, whole_hours_off
 from ecogsafe.deid.planned import Confidence, Part, PlanNote
 from ecogsafe.deid.segments import Arrangement
+from ecogsafe.formats.clock import StudyClock
 from ecogsafe.formats.found import StudyFolder
 from ecogsafe.formats.kinds import CLIP_KINDS, Kind
 
@@ -20,6 +21,8 @@ OVERLAP_S = 1.0
 #: ``.epo`` and ``.vt2`` may be absent (FORMATS 1).
 _EXPECTED = (Kind.EEG, Kind.ENT, Kind.ERD, Kind.ETC, Kind.SNC, Kind.STC, Kind.VTC)
 _SHOWN_HOLES = 8
+#: One real recording keeps within 0.2 s (FORMATS 2.7).
+_RESIDUAL_S = 0.5
 
 
 def span(seconds: float) -> str:
@@ -104,6 +107,39 @@ def _study(slot: Slot) -> Iterator[PlanNote]:
             yield PlanNote(topic="zero-length", text=text, segments=(number,))
         if not rest:
             yield from _holes(study, number)
+        if study.clock is not None:
+            yield from _clock(study.clock, number)
+
+
+def clock_line(clock: StudyClock) -> str:
+    """Return how well a study's samples keep the time of the clock on the wall, in words."""
+    report = clock.report
+    return (
+        f"clock drift of the EEG against the wall clock: largest residual {report.worst_residual_s:.2f} s "
+        f"over {span(clock.lasting_s)} ({report.rows:,} rows, {report.rate_hz:.4f} Hz)"
+    )
+
+
+def _clock(clock: StudyClock, number: int) -> Iterator[PlanNote]:
+    """Say what a person who puts video and EEG together must know."""
+
+    def note(text: str) -> PlanNote:
+        return PlanNote(topic="clock", text=f"segment {number}: {text}", segments=(number,))
+
+    if clock.report.worst_residual_s > _RESIDUAL_S:
+        yield note(clock_line(clock))
+    for jump in clock.report.jumps:
+        by = f"{jump.whole_hours:+d} h" if jump.whole_hours else f"{jump.seconds:+.1f} s"
+        yield note(f"the clock of the EEG was set by {by} while it recorded")
+    if clock.report.left_out:
+        count = len(clock.report.left_out)
+        yield note(f"{count} of {clock.report.rows:,} clock rows fit{'s' if count == 1 else ''} none of the others")
+    hours = clock.clip_offset_hours
+    if hours:
+        way = "ahead of" if hours > 0 else "behind"
+        yield note(f"the video clips are {abs(hours)} h {way} the EEG clock")
+    elif hours is None and clock.clips:
+        yield note("the times of the video clips fit the EEG clock by no whole number of hours")
 
 
 def _holes(study: StudyFolder, number: int) -> Iterator[PlanNote]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from ecogsafe.core.errors import ExitStatus
 from ecogsafe.core.private import Private
 from ecogsafe.deid.layout import Tree
+from ecogsafe.formats.clock import StudyClock
 from ecogsafe.formats.found import FoundFile
 from ecogsafe.formats.kinds import Kind
 
@@ -101,7 +102,7 @@ class Conflict:
 class PlanNote:
     """Something a person should look at: a tie, gap, overlap, missing kind, hole, zero-length clip."""
 
-    #: ``tie gap overlap missing-kind hole zero-length clock-change zone-suspect unnamed already-there``
+    #: ``tie gap overlap missing-kind hole zero-length clock clock-change zone-suspect unnamed already-there``
     topic: str
     text: str
     segments: tuple[int, ...] = ()
@@ -132,6 +133,8 @@ class PlannedSegment:
     #: parts that get files by this plan
     moved: frozenset[Part] = frozenset()
     pairs: tuple[Pair, ...] = ()
+    #: of the study that this plan moves
+    clock: StudyClock | None = None
     #: first moment, UTC (the wall clock taken as UTC where no zone was needed)
     start: datetime | None = None
 
@@ -149,6 +152,8 @@ class DeidPlan:
     segments: tuple[PlannedSegment, ...]
     #: files of other patients
     not_touched: tuple[FoundFile, ...] = ()
+    #: whole days by which the person's dates are moved (private); the times of ``segments`` are the true ones
+    shift_days: int = field(default=0, repr=False)
 
     @property
     def bytes(self) -> int:
@@ -170,14 +175,30 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\ufffd", "?")
 
 
+def _clock_record(clock: StudyClock | None) -> dict[str, Any] | None:
+    if clock is None:
+        return None
+    report = clock.report
+    return {
+        "rows": report.rows,
+        "rows_left_out": len(report.left_out),
+        "rate_hz": round(report.rate_hz, 6),
+        "worst_residual_s": round(report.worst_residual_s, 6),
+        "lasting_s": clock.lasting_s,
+        "jumps_s": [round(jump.seconds, 6) for jump in report.jumps],
+        "clips": clock.clips,
+        "clip_offset_hours": clock.clip_offset_hours,
+    }
+
+
 def as_record(plan: DeidPlan, *, reveal: bool = False) -> dict[str, Any]:
-    """Return ``plan`` as plain JSON data; source paths masked unless ``reveal``."""
+    """Return ``plan`` as plain JSON data; source paths masked unless ``reveal``, times moved by the date shift."""
 
     def shown(file: FoundFile) -> str:
         return str(file.path) if reveal else masked_path(file.path, plan.root)
 
     def moment(value: datetime | None) -> str | None:
-        return value.isoformat() if value else None
+        return (value + timedelta(days=plan.shift_days)).isoformat() if value else None
 
     return {
         "code": plan.code,
@@ -188,6 +209,7 @@ def as_record(plan: DeidPlan, *, reveal: bool = False) -> dict[str, Any]:
                 "new": s.is_new,
                 "start": moment(s.start),
                 "moved": sorted(s.moved),
+                "clock": _clock_record(s.clock),
                 "parts": {
                     part.value: {"start": moment(r.start), "end": moment(r.end), "fingerprint": r.fingerprint}
                     for part, r in s.parts.items()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ecogsafe.core.errors import ExitStatus, MalformedFileError, NoSpaceError, UsageError
+from ecogsafe.deid.date_shift import shifted_file_time
 from ecogsafe.deid.disk import Disk
 from ecogsafe.deid.journal import Entry, Mode, SourceFolder
 from ecogsafe.deid.layout import Tree
@@ -59,7 +60,7 @@ def prepare(
     for item in plan.moves:
         problem = _look(disk, item, mode, settled_before_ns, now_ns)
         if problem is None:
-            entry_or_problem = _entry(disk, item, clean, keep=keep_native_content)
+            entry_or_problem = _entry(disk, item, clean, keep=keep_native_content, shift_days=plan.shift_days)
             if isinstance(entry_or_problem, Entry):
                 result.entries.append(entry_or_problem)
                 continue
@@ -98,7 +99,7 @@ def _look(disk: Disk, item: Move, mode: Mode, settled_before_ns: int, now_ns: in
     return None
 
 
-def _entry(disk: Disk, item: Move, clean: Clean, *, keep: bool) -> Entry | Problem:
+def _entry(disk: Disk, item: Move, clean: Clean, *, keep: bool, shift_days: int) -> Entry | Problem:
     try:
         fd = disk.open_to_read(item.source.path)
     except OSError as error:
@@ -130,7 +131,7 @@ def _entry(disk: Disk, item: Move, clean: Clean, *, keep: bool) -> Entry | Probl
         # the world never reads a recording; its owner always can
         target_mode=(mode & 0o770) | 0o600,
         mtime_ns=state.st_mtime_ns,
-        target_mtime_ns=state.st_mtime_ns,
+        target_mtime_ns=shifted_file_time(state.st_mtime_ns, shift_days),
         # reading for the plan has moved it on already
         atime_ns=item.source.atime_ns,
         patches=patches,
@@ -163,6 +164,7 @@ def source_folders(disk: Disk, entries: Sequence[Entry]) -> tuple[SourceFolder, 
                     mode=stat.S_IMODE(state.st_mode),
                     mtime_ns=state.st_mtime_ns,
                     atime_ns=state.st_atime_ns,
+                    inode=state.st_ino,
                 )
             )
     return tuple(found)

@@ -18,9 +18,10 @@ from ecogsafe.deid.hits import Hit, outermost
 from ecogsafe.deid.matching import Matcher
 from ecogsafe.deid.piecewise import FreeText, search_pieces, told
 from ecogsafe.formats.free_text import free_text_regions
-from ecogsafe.formats.kinds import Kind
+from ecogsafe.formats.kinds import TEXT_KINDS, Kind
 from ecogsafe.formats.regions import Region, file_size, read_at
 from ecogsafe.formats.text_digest import TextDigest
+from ecogsafe.formats.text_outputs import machine_spans
 from ecogsafe.formats.text_regions import text_regions
 
 #: Raised when a newer scanner may find what an older one passed over: older clearances are then void.
@@ -143,6 +144,9 @@ def scan_file(
         hits.extend(told(_shifted(search_pieces(pieces, searches, free=free.shifted(region.offset)), region.offset)))
     if hits and kind in _EDF_KINDS and _EDF_FORM.fullmatch(read_at(file, _EDF_START, _EDF_STOP - _EDF_START)):
         hits = [h for h in hits if not (h.start >= _EDF_START and h.stop <= _EDF_STOP)]
+    if hits and kind in TEXT_KINDS:
+        spans = list(machine_spans(kind, read_at(file, 0, size)))
+        hits = [h for h in hits if not any(start <= h.start and h.stop <= stop for start, stop in spans)]
     if file_size(file) != size:
         raise SourceChangedError("a file", "changed its length while it was read")
     text_sha256 = digest.hexdigest()

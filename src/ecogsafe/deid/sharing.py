@@ -95,11 +95,20 @@ def plan_share(folder: Path, group: int, *, home: Path) -> SharePlan:
     Raises
     ------
     UsageError
-        The folder is ``/``, a mount point, somebody's home, holds one of these or the keys, is a link, or a
-        link in it leads out of it.
+        The folder is ``/``, a mount point, somebody's home, holds one of these or the keys, is a link, a
+        link in it leads out of it or nowhere, or something in it cannot be looked at.
     """
     absolute = _refuse_dangerous(folder, home)
-    rights = tuple(_entries(absolute, absolute, group))
+    try:
+        rights = tuple(_entries(absolute, absolute, group))
+    except OSError as error:
+        # "from None": the cause carries the path
+        raise UsageError(
+            "DIR",
+            f"something in it cannot be looked at ({os.strerror(error.errno or 0)})",
+            safe="No permission was changed",
+            next="share it as the user who owns all of it",
+        ) from None
     return SharePlan(folder=absolute, group=group, rights=rights)
 
 
@@ -144,11 +153,12 @@ def _entries(path: Path, root: Path, group: int) -> Iterator[Right]:
     state = path.lstat()
     relative = path.relative_to(root).as_posix()
     if stat.S_ISLNK(state.st_mode):
-        target = path.resolve()
-        if not target.is_relative_to(root):
+        # not Path.resolve, which raises for a link that leads to itself, in some versions of Python
+        target = Path(os.path.realpath(path))
+        if not target.is_relative_to(root) or target.is_symlink():
             raise UsageError(
                 "DIR",
-                "a symbolic link in it leads out of it",
+                "a symbolic link in it leads out of it, or to itself",
                 safe="No permission was changed",
                 next="remove the link, or share the folder that holds both",
             )

@@ -17,7 +17,9 @@ from ecogsafe.deid import words
 _PLAIN = str.maketrans(
     {"ß": "ss", "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ı": "i"}
 )
-_DIGRAPHS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "æ": "ae", "å": "aa", "œ": "oe"})
+_DIGRAPHS = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "æ": "ae", "å": "aa", "œ": "oe", "đ": "dj"}
+)
 _UMLAUTS = (("ae", "ä"), ("oe", "ö"), ("ue", "ü"))
 _NORDIC = (("ae", "æ"), ("oe", "ø"), ("aa", "å"))
 

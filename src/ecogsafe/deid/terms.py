@@ -30,7 +30,7 @@ from ecogsafe.deid.free_text_terms import split_free_text
 from ecogsafe.deid.identifiers import Identifiers
 from ecogsafe.deid.name_rules import SHORT, Rule, letters_in, name_rule
 
-__all__ = ["Decision", "Rule", "Term", "TermKind", "name_rule", "terms_of", "terms_of_other"]
+__all__ = ["Decision", "Rule", "Term", "TermKind", "name_rule", "terms_of", "terms_of_dates", "terms_of_other"]
 
 _JOINED_ANYWHERE = 8
 #: A term is searched by at most so many characters: cleaning sees 4 KiB beside its window, and a character
@@ -49,6 +49,7 @@ class TermKind(StrEnum):
     FULL_NAME = "full name"
     MRN = "mrn"
     BIRTH_DATE = "birth date"
+    SERVICE_DATE = "date of service"
     ALSO = "also"
 
 
@@ -251,6 +252,12 @@ def terms_of(person: Identifiers, also_terms: Iterable[str] = ()) -> tuple[list[
     collector = _Collector(person, None)
     collector.collect(dict.fromkeys((*person.also, *(" ".join(t.split()) for t in also_terms))))
     return list(collector.terms.values()), collector.decisions
+
+
+def terms_of_dates(spellings: Iterable[str]) -> Iterator[Term]:
+    """Yield what is searched of true dates of service, of a person whose dates are shifted."""
+    for text in sorted(spellings):
+        yield Term(TermKind.SERVICE_DATE, Rule.NUMBER, text, mask("1"))
 
 
 def terms_of_other(code: str, person: Identifiers) -> Iterator[Term]:

@@ -75,20 +75,25 @@ def timeline(
     moments = [m for _, bars in rows for intervals in bars.values() for interval in intervals or () for m in interval]
     if not moments:
         return ("no segment has a known time",)
-    axis = _Axis(min(moments), max(moments), max(width, _NARROWEST) - _LABEL, zone or UTC)
+    axis = _Axis(min(moments), max(moments), max(width, _NARROWEST) - _LABEL, zone or UTC, plan.shift_days)
     return tuple(line.rstrip() for line in _lines(rows, axis, signs))
 
 
 class _Axis:
     """Cells of equal length from the first moment to the last."""
 
-    def __init__(self, first: datetime, last: datetime, cells: int, zone: tzinfo) -> None:
+    def __init__(self, first: datetime, last: datetime, cells: int, zone: tzinfo, shift_days: int) -> None:
         self.first, self.last, self.cells, self.zone = first, last, cells, zone
+        self._shift = timedelta(days=shift_days)
         self._cell_s = max((last - first).total_seconds() / cells, 1e-3)
 
     def place(self, moment: datetime) -> float:
         """Return the cell of ``moment``, with the fraction of it that has passed."""
         return (moment - self.first).total_seconds() / self._cell_s
+
+    def shown(self, moment: datetime) -> datetime:
+        """Return ``moment`` by the clock of the zone, its date moved by the person's date shift."""
+        return moment.astimezone(self.zone).replace(tzinfo=None) + self._shift
 
     def midnights(self) -> Iterator[tuple[int, datetime]]:
         """Yield the cell of each midnight of the zone within the axis, and the day that begins there."""
@@ -135,10 +140,10 @@ def _lines(
     rows: Sequence[tuple[PlannedSegment, dict[str, list[Interval] | None]]], axis: _Axis, signs: _Signs
 ) -> Iterator[str]:
     local = "local time" if axis.zone is not UTC else "UTC"
-    yield f"{_moment(axis.first, axis.zone)} - {_moment(axis.last, axis.zone)} ({local})"
+    yield f"{_moment(axis.shown(axis.first))} - {_moment(axis.shown(axis.last))} ({local})"
     marks = list(axis.midnights())
     if marks:
-        yield " " * _LABEL + _day_names(marks, axis.cells)
+        yield " " * _LABEL + _day_names([(cell, axis.shown(day)) for cell, day in marks], axis.cells)
     for segment, bars in rows:
         label = f"{segment.number:>5}{'*' if segment.is_new else ' '}"
         for kind, intervals in bars.items():
@@ -225,8 +230,7 @@ def _day_names(marks: Sequence[tuple[int, datetime]], cells: int) -> str:
     return line
 
 
-def _moment(moment: datetime, zone: tzinfo) -> str:
-    local = moment.astimezone(zone)
+def _moment(local: datetime) -> str:
     return f"{local.day} {_MONTHS[local.month - 1]} {local.year} {local:%H:%M}"
 
 

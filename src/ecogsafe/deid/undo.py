@@ -10,6 +10,7 @@ from ecogsafe.deid import mover
 from ecogsafe.deid.apply import continue_journal, never
 from ecogsafe.deid.backward import can_go_back
 from ecogsafe.deid.disk import Disk
+from ecogsafe.deid.export_place import check_export
 from ecogsafe.deid.journal import Entry, Journal, JournalKind, Mode
 from ecogsafe.deid.journal_files import JournalFolder
 from ecogsafe.deid.judge import State, judge
@@ -74,7 +75,7 @@ def undo_apply(
     Raises
     ------
     UsageError
-        There is nothing to take back, or ``only`` is not the newest.
+        There is nothing to take back, ``only`` is not the newest, or the disk of EXPORT is not mounted.
     LockedError
         An earlier undo was cut: continue it first (`continue_journal`).
     InterruptedRunError, NoSpaceError, SourceUnreadableError
@@ -87,7 +88,7 @@ def undo_apply(
     try:
         journal = newest_standing(code, journals=journals, disk=disk)
         if journal is None:
-            raise UsageError(code, "there is no apply to take back")
+            raise UsageError(code, "there is no apply to take back", next="ecogsafe subjects list shows the codes")
         if only is not None and only != journal.id:
             raise UsageError(code, "only the newest apply can be taken back", next=f"--journal {journal.id}")
         plan, not_done = _begin(disk, journals, journal)
@@ -123,6 +124,7 @@ def _begin(disk: Disk, journals: JournalFolder, journal: Journal) -> tuple[Journ
                     status=ExitStatus.PARTIAL,
                 )
             )
+    check_export(disk, journal, entries)
     if journal.mode is Mode.ACROSS:
         gone = [e for e in entries if judge(disk, journal, e) is State.MOVED]
         folder = journal.export_root
@@ -137,6 +139,7 @@ def _begin(disk: Disk, journals: JournalFolder, journal: Journal) -> tuple[Journ
         tool=__version__,
         created=utc_stamp(),
         export_root=journal.export_root,
+        export_inode=journal.export_inode,
         out_root=journal.out_root,
         entries=tuple(entries),
         folders_created=journal.folders_created,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from ecogsafe.core.errors import MixedPatientsError
 from ecogsafe.deid.birth_dates import possible_dates
-from ecogsafe.deid.identifiers import Identifiers, Likeness, mrn_key, name_key, same_person
+from ecogsafe.deid.identifiers import Identifiers, Likeness, mrn_key, same_person
+from ecogsafe.deid.name_keys import name_key, same_name
 from ecogsafe.formats.found import Discovery, LooseRecording, PersonHints, StudyFolder, TextOutput
 
 Source = StudyFolder | LooseRecording | TextOutput
@@ -158,9 +159,10 @@ def _by_name(person: Identifiers, stem: str) -> bool | None:
         seen = Identifiers(last_name=hospital["last"], first_name=hospital["first"])
         if not _says_nobody(seen) and (person.last_name or person.first_name):
             return _agree(replace(person, mrn="", birth_date=""), seen)
-    words = [name_key(w) for w in _WORD.findall(stem)]
+    words = _WORD.findall(stem)
     for last in (person.last_name, *person.also):
-        wanted = [name_key(w) for w in _WORD.findall(last)]
-        if wanted and any(words[i : i + len(wanted)] == wanted for i in range(len(words))):
+        wanted = _WORD.findall(last)
+        places = range(len(words) - len(wanted) + 1) if wanted else ()
+        if any(all(map(same_name, words[at : at + len(wanted)], wanted)) for at in places):
             return True
     return None

@@ -17,7 +17,8 @@ __all__ = ["ALWAYS_SEALED", "CleaningRequest", "patches"]
 def patches(kind: Kind, file: BinaryIO, request: CleaningRequest) -> Iterator[Patch]:
     """Yield what de-identifies ``file``; nothing for a file that already is, whoever cleaned it.
 
-    `ALWAYS_SEALED` kinds yield nothing: there is no recipe for them, and they never leave in the plain.
+    `ALWAYS_SEALED` kinds yield nothing: there is no recipe for them, and they never leave in the plain. With a date
+    shift they stay behind, because they hold times of their own.
 
     Raises
     ------
@@ -37,3 +38,5 @@ def patches(kind: Kind, file: BinaryIO, request: CleaningRequest) -> Iterator[Pa
         yield from avi.patches(file, request)
     elif kind not in ALWAYS_SEALED:
         raise MalformedFileError(f"a file of kind {kind}", "there is no recipe that de-identifies it")
+    elif request.shift_days:
+        raise MalformedFileError(f"a file of kind {kind}", "the dates inside it cannot be shifted")

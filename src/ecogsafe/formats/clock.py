@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from ecogsafe.core.errors import MalformedFileError
 from ecogsafe.formats.clock_rows import (
     Jump,
     Row,
@@ -28,7 +29,7 @@ from ecogsafe.formats.clock_rows import (
 )
 from ecogsafe.formats.natus_times import ClipTimes, SyncPoint
 
-__all__ = ["ClipPlace", "ClockReport", "Jump", "SampleClock", "clip_offset_hours", "whole_hours"]
+__all__ = ["ClipPlace", "ClockReport", "Jump", "SampleClock", "StudyClock", "clip_offset_hours", "whole_hours"]
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -188,6 +189,28 @@ class SampleClock:
                 # a pause, or the clock was put on: no sample lies beyond those beside it
                 return min(max(stamp, a[-1].stamp), b[0].stamp), False, True
         return stamp, not holding, len(holding) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class StudyClock:
+    """What the rows of an .snc say of a study's clock, and whether its clips keep the same time."""
+
+    report: ClockReport
+    #: from the first row to the last, by the PC's clock, seconds
+    lasting_s: float
+    clips: int
+    #: as `clip_offset_hours`
+    clip_offset_hours: int | None
+
+    @classmethod
+    def of(cls, points: Sequence[SyncPoint], clips: Sequence[ClipTimes]) -> StudyClock | None:
+        """Return the clock of a study; None where its rows make none."""
+        try:
+            clock = SampleClock.of(points)
+        except MalformedFileError:
+            return None
+        lasting_s = (clock.last.utc - clock.first.utc).total_seconds()
+        return cls(clock.report, lasting_s, len(clips), clip_offset_hours(clock, clips))
 
 
 def clip_offset_hours(clock: SampleClock, clips: Sequence[ClipTimes]) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from ecogsafe.formats.kinds import (
     TEXT_HEAD_BYTES,
     UNDERSTOOD_KINDS,
     Kind,
+    backup_of,
     kind_of_text,
 )
 from ecogsafe.formats.opening import found_entry, open_regular, what_else
@@ -120,6 +122,9 @@ def _sorted_out(entry: FoundFile, export: Path) -> FoundFile | OtherEntry:
     if not stat.S_ISREG(entry.mode):
         return OtherEntry(file=entry, reason=what_else(entry.mode), by_rule=not expected)
     is_text = entry.kind is Kind.OTHER and entry.path.suffix.lower() == ".txt"
+    original = backup_of(entry.path.name)
+    if original is not None:
+        return _backup(entry, original)
     if not expected and not is_text:
         word = {Kind.REPORT: "report", Kind.EPO: "OLE compound file (.epo)"}.get(entry.kind, "unknown kind")
         return OtherEntry(file=entry, reason=word)
@@ -131,6 +136,14 @@ def _sorted_out(entry: FoundFile, export: Path) -> FoundFile | OtherEntry:
     except (SourceUnreadableError, OSError):
         return OtherEntry(file=replace(entry, readable=False), reason="cannot be read", by_rule=False)
     return replace(entry, kind=kind) if kind is not Kind.OTHER else OtherEntry(file=entry, reason="unknown kind")
+
+
+def _backup(entry: FoundFile, original: str) -> OtherEntry:
+    """Return why a backup stays by rule; of a file that is not there (any more) it may be the only copy."""
+    with suppress(OSError):
+        if any(found.name.lower() == original.lower() for found in entry.path.parent.iterdir()):
+            return OtherEntry(file=entry, reason="backup copy")
+    return OtherEntry(file=entry, reason="backup copy alone")
 
 
 def _is_utf8(path: Path) -> bool:

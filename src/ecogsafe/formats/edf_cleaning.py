@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import BinaryIO
 
-from ecogsafe.formats.date_shift import shifted_edf_day
+from ecogsafe.formats.date_shift import shifted_edf_day, text_dates
 from ecogsafe.formats.edf_annotations import redact, wipe
 from ecogsafe.formats.edf_header import (
     BLOCK_BYTES,
@@ -58,7 +58,8 @@ def has_cleaned_form(header: EdfHeader, code: str) -> bool:
 def patches(file: BinaryIO, request: CleaningRequest) -> Iterator[Patch]:
     """Yield, in the order of the file, what cleans it; nothing if it is clean.
 
-    With annotations ``keep`` the annotation signals are not touched, whatever ``request.find`` reports.
+    With annotations ``keep`` the annotation signals are not touched, whatever ``request.find`` reports; only dates
+    go where the dates are shifted.
 
     Raises
     ------
@@ -68,10 +69,13 @@ def patches(file: BinaryIO, request: CleaningRequest) -> Iterator[Patch]:
     header = read_header(file)
     old = read_at(file, 0, header.header_bytes)
     yield from difference(0, old, _cleaned_header(old, header, request))
-    if request.annotations != "keep":
+    find = request.find_in_annotations
+    if request.annotations == "keep":
+        find = text_dates
+    if request.annotations != "keep" or request.shift_days:
         for block in annotation_blocks(header):
             old = read_at(file, block.offset, block.length)
-            new = wipe(old) if request.annotations == "wipe" else redact(old, request.find_in_annotations)
+            new = wipe(old) if request.annotations == "wipe" else redact(old, find)
             yield from difference(block.offset, old, new)
     yield from blot_stretch(file, header.records_stop, header.trailing_bytes, request.find_in_annotations)
 

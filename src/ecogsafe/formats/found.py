@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from ecogsafe.formats.clock import StudyClock
 from ecogsafe.formats.kinds import Kind
 
 
@@ -54,6 +55,8 @@ class StudyFolder:
     start_utc: datetime | None = None
     end_utc: datetime | None = None
     person: PersonHints = field(default_factory=PersonHints)
+    #: how samples and clips keep time; None where the .snc does not tell
+    clock: StudyClock | None = None
     #: why something in it could not be understood, by file
     problems: Mapping[Path, str] = field(default_factory=dict)
 

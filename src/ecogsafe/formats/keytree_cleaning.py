@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from ecogsafe.core.errors import MalformedFileError
 from ecogsafe.formats import natus
-from ecogsafe.formats.date_shift import shifted_digits
+from ecogsafe.formats.date_shift import shifted_digits, text_dates
 from ecogsafe.formats.keytree import Token, TokenKind, eeg_tree, ent_notes, tokens
 from ecogsafe.formats.kinds import Kind
 from ecogsafe.formats.natus_cleaning import header_patches
@@ -115,14 +115,22 @@ def cleaned_tree(text: bytes, find: Find, days: int = 0) -> bytes:
         if token.kind is TokenKind.ATOM:
             keep = old == marked and _keeps_atom(old, token)
             value = old if keep else _zeroed(old)
-            if keep and days and _EVENT_TIME.fullmatch(old):
-                value = shifted_digits(old, days)
+            if keep and days:
+                value = _shifted(old, token, days)
         elif _keeps_key(old) if token.kind is TokenKind.KEY else _keeps_string(old, token):
-            value = marked
+            value = blot(marked, text_dates) if days else marked
         else:
             value = b"X" * len(old)
         new[token.start : token.stop] = value
     return bytes(new)
+
+
+def _shifted(value: bytes, token: Token, days: int) -> bytes:
+    """Return a number that stays with its date moved; a time whose form nobody knows becomes zeros."""
+    if _EVENT_TIME.fullmatch(value):
+        return shifted_digits(value, days)
+    is_time = bool(token.path) and _DATE_KEY.search(token.path[-1]) is not None
+    return value if _is_short_number(value) or not is_time else _zeroed(value)
 
 
 def _keeps_key(key: bytes) -> bool:

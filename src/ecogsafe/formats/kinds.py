@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 from ecogsafe.formats.text_rows import TextView, parse_clip_row, parse_sync_row
@@ -53,6 +54,8 @@ _BY_EXTENSION = {
     "rtf": Kind.REPORT,
 }
 
+_BACKUP = re.compile(r"(?P<original>.+)(?:\.(?:old|bak|orig|backup)\d{0,3}|~)", re.IGNORECASE | re.DOTALL)
+
 #: Bytes of a ``.txt`` that `kind_of_text` wants to see: both tools write at most ten preamble lines.
 TEXT_HEAD_BYTES = 65_536
 
@@ -67,6 +70,16 @@ def kind_of_name(name: str) -> Kind:
         return Kind.OTHER
     base, dot, extension = name.rpartition(".")
     return _BY_EXTENSION.get(extension.lower(), Kind.OTHER) if base and dot else Kind.OTHER
+
+
+def backup_of(name: str) -> str | None:
+    """Return the name of the file that ``name`` is a backup of, such as ``stem.ent`` for ``stem.ent.old``.
+
+    NeuroWorks and people leave such copies behind; they hold all that the file held (FORMATS 2.4). None where the name
+    says nothing of the kind, or where the file would be of no kind that is understood.
+    """
+    match = _BACKUP.fullmatch(name)
+    return match["original"] if match and kind_of_name(match["original"]) in UNDERSTOOD_KINDS else None
 
 
 def kind_of_text(head: bytes) -> Kind:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from ecogsafe.core.errors import EcogsafeError
 from ecogsafe.formats import natus, natus_segments, natus_times, person_hints
+from ecogsafe.formats.clock import StudyClock
 from ecogsafe.formats.found import FoundFile, PersonHints, StudyFolder
 from ecogsafe.formats.kinds import CLIP_KINDS, HEADER_KINDS, NATUS_KINDS, Kind
 from ecogsafe.formats.opening import open_regular
@@ -30,6 +31,10 @@ class _Readings:
     headers: dict[Path, natus.GenericHeader] = field(default_factory=dict)
     trees: dict[Path, PersonHints] = field(default_factory=dict)
     problems: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def clip_times(self) -> tuple[natus_times.ClipTimes, ...]:
+        return self.clips.get(Kind.VTC) or self.clips.get(Kind.VT2) or ()
 
 
 def studies_of(
@@ -99,6 +104,7 @@ def _read_study(folder: Path, files: Sequence[FoundFile], decimated: Sequence[Fo
         start_utc=start,
         end_utc=end,
         person=person_hints.merged(hints),
+        clock=StudyClock.of(main.sync, main.clip_times),
         problems=problems,
     )
 
@@ -179,7 +185,7 @@ def _span(readings: _Readings) -> tuple[datetime | None, datetime | None]:
     """Return first and last moment: of the .snc, else of the clips."""
     if readings.sync:
         return readings.sync[0].utc, max(point.utc for point in readings.sync)
-    clips = readings.clips.get(Kind.VTC) or readings.clips.get(Kind.VT2)
+    clips = readings.clip_times
     if not clips:
         return None, None
     return min(clip.start_utc for clip in clips), max(clip.end_utc for clip in clips)

@@ -33,7 +33,12 @@ _HOSPITAL_STEM = re.compile(f"{_IN_NAME}~{_IN_NAME}_{GUID.pattern}", re.IGNORECA
 _WORD = re.compile(r"[0-9A-Za-z\x80-\uffff]+")
 #: A number, a date or a time of day, as the middle columns of Snc2Txt may hold.
 _MEASURE = re.compile(r"\s*(?:[+-]?[0-9]+(?:\.[0-9]+)?|[0-9/.:\- ]*[0-9]{1,2}:[0-9]{2}[0-9:.]*(?: ?[AP]M)?)\s*", re.I)
-_PLAIN_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,7}(?:\.[0-9]+)?\s*")
+#: With more digits a number can be the day of an OLE date (45363.5) or a Julian day.
+_NO_DATE = re.compile(r"\s*[+-]?[0-9]{1,4}(?:\.[0-9]+)?\s*")
+#: A date with a time of day, as no birth date is written.
+_MOMENT = re.compile(
+    r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]+\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AP]M)?\s*", re.I | re.A
+)
 _ROW_NUMBER = re.compile(r"^\s*\d+[.):]?\s+")
 _PATH_ENDS = ("\\", "/", "\t", '"', "'", "|", ">")
 
@@ -110,12 +115,44 @@ def patches(kind: Kind, file: BinaryIO, request: CleaningRequest) -> Iterator[Pa
     clean = "\n".join(_clean_line(kind, line, request) for line in view.text.split("\n"))
     new = data[: view.start] + view.bytes_of(clean) + data[view.stop :]
     # the zeros of UTF-16 letters stay, so that a blotted letter is the letter x
-    new = blot(new, request.find, editable=new)
+    editable = bytearray(new)
+    for first, end in machine_spans(kind, new):
+        editable[first:end] = bytes(end - first)
+    new = blot(new, request.find, editable=bytes(editable))
     start = 0
     while start < len(data):
         stop = data.find(b"\n", start) + 1 or len(data)
         yield from difference(start, data[start:stop], new[start:stop])
         start = stop
+
+
+def machine_spans(kind: Kind, data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the rows of a text output hold what a machine wrote: ``(start, stop)`` in bytes, in order.
+
+    The number, extension and times of a clip; the sample stamp, FILETIME and moments of a sync row. What stands there
+    identifies nobody, even where it looks like a date of birth: a recording may be made on that very day.
+    """
+    view = TextView.of(data)
+    width = 1 if view.codec == "latin-1" else 2
+    at = 0
+    for line in view.text.split("\n"):
+        for start, stop in _machine_spans_of(kind, line):
+            yield view.start + width * (at + start), view.start + width * (at + stop)
+        at += len(line) + 1
+
+
+def _machine_spans_of(kind: Kind, line: str) -> Iterator[tuple[int, int]]:
+    row = parse_clip_row(line) if kind is Kind.VTC_TEXT else None
+    if row is not None:
+        yield row.start("number"), row.end("extension")
+        yield row.span("start")
+        yield row.span("end")
+    cells = parse_sync_row(line) if kind is Kind.SNC_TEXT else None
+    at = 0
+    for index, cell in enumerate(cells or ()):
+        if index in (0, len(cells or ()) - 1) or _MOMENT.fullmatch(cell):
+            yield at, at + len(cell)
+        at += len(cell) + 1
 
 
 def _checked(kind: Kind, file: BinaryIO) -> bytes:
@@ -170,7 +207,7 @@ def _clean_line(kind: Kind, line: str, request: CleaningRequest) -> str:
         )
     if cells is not None:
         # a middle column may hold a date, and nobody knows in which form: with a date shift it goes
-        keeps = _PLAIN_NUMBER.fullmatch if days else _MEASURE.fullmatch
+        keeps = _NO_DATE.fullmatch if days else _MEASURE.fullmatch
         middle = [cell if keeps(cell) else (_undated(cell) if days else denied(cell)) for cell in cells[1:-1]]
         last = line.rsplit("\t", 1)[1]
         if days:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from ecogsafe.core.errors import ExitStatus, PlanConflictError, UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.deid.apply import ApplyOptions, apply_plan, continue_journal
+from ecogsafe.deid.date_shift import choose_shift, shifted_plan
 from ecogsafe.deid.journal import Entry, JournalKind
 from ecogsafe.deid.linking_key import LinkingKey, Person
 from ecogsafe.deid.matching import Matcher
@@ -22,9 +23,18 @@ from ecogsafe.formats.kinds import Kind
 from ecogsafe.formats.regions import Patch
 from ecogsafe.formats.request import CleaningRequest
 from ecogsafe.service.acts import note_act
+from ecogsafe.service.date_shifts import KEPT, SHIFTED, check_shift, refuse_shift, tell_shift
 from ecogsafe.service.deid_clearing import Cleared, clear_standing, note_subject
 from ecogsafe.service.deid_journals import RecordedJournals, journals_of, tell_key_backup, told_truly
-from ecogsafe.service.deid_planning import DeidRequest, make_plan, of_known_person, says_who, site_zone, survey
+from ecogsafe.service.deid_planning import (
+    DeidRequest,
+    Surveyed,
+    make_plan,
+    of_known_person,
+    says_who,
+    site_zone,
+    survey,
+)
 from ecogsafe.service.deid_telling import tell_plan, verdict
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.persons import (
@@ -39,6 +49,7 @@ from ecogsafe.service.persons import (
 )
 from ecogsafe.service.running import Run
 from ecogsafe.service.statement import LEFT_BEHIND, OPTIONS
+from ecogsafe.service.withdrawal import refuse_more_data
 
 
 def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Confirm) -> None:
@@ -74,7 +85,7 @@ def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Con
         if surveyed.problem is not None:
             _end_without_plan(run, request, keys, [*finished, code], surveyed.problem, confirm)
             return
-    made = make_plan(run, request, surveyed, code, journals_of(run, keys).history(code))
+    made = _plan(run, request, keys, surveyed, code)
     tell_plan(run, made, site_zone(run))
     if made.conflicts:
         raise PlanConflictError(
@@ -87,7 +98,11 @@ def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Con
         return
     if made.moves:
         _make_out(out)
-    person, key = enter_person(keys, known, code, surveyed.identifiers)
+    is_first_shift = bool(made.shift_days) and not (known.person and known.person.date_shift_days)
+    person, key = enter_person(keys, known, code, surveyed.identifiers, shift_days=made.shift_days)
+    if is_first_shift:
+        # the number must have its second copy before a single date is moved by it
+        tell_key_backup(run)
     note_subject(run, person)
     _note_request(run, request, made)
     run.tell(Item(action="apply", status="note", subject=code, message=f"the subject's code is {code}"))
@@ -96,6 +111,21 @@ def apply(run: Run, request: DeidRequest, password: PasswordSource, confirm: Con
         cleared = _clear(run, out, person, key, done, keep_native=request.keep_native_content, near=request.near)
         tell_key_backup(run)
     run.message = _message(code, verdict(made), cleared)
+
+
+def _plan(run: Run, request: DeidRequest, keys: OpenedKeys, surveyed: Surveyed, code: str) -> DeidPlan:
+    """Return the plan for the subject, which is held; at its first ``--shift-dates`` the number is drawn here."""
+    history = journals_of(run, keys).history(code)
+    keep = request.keep_native_content
+    # read again: until the subject was held, another run may have entered something
+    person = keys.file.read().person(code)
+    days = check_shift(run, code, person, history, wanted=request.shift_dates, keep_native_content=keep)
+    made = make_plan(run, request, surveyed, code, history, shift_days=days)
+    if request.shift_dates and not days and made.moves:
+        made = shifted_plan(made, choose_shift(made))
+    if made.shift_days:
+        tell_shift(run, code)
+    return made
 
 
 def _note_request(run: Run, request: DeidRequest, made: DeidPlan) -> None:
@@ -109,7 +139,7 @@ def _note_request(run: Run, request: DeidRequest, made: DeidPlan) -> None:
             run,
             OPTIONS,
             subject=made.code,
-            result=f"dates of service kept; annotations: {request.annotations}; {spellings}; {native}",
+            result=f"{SHIFTED if made.shift_days else KEPT}; annotations: {request.annotations}; {spellings}; {native}",
         )
         words = "; ".join(f"{count} x {reason}" for reason, count in sorted(left.items())) or "nothing"
         note_act(tx, run, LEFT_BEHIND, subject=made.code, result=words)
@@ -148,6 +178,7 @@ def _finish_cut_runs(run: Run, request: DeidRequest, keys: OpenedKeys) -> list[s
 def _finish_subject(run: Run, keys: OpenedKeys, code: str, key: LinkingKey) -> bool:
     """Hold the subject, and carry a journal that an earlier run left open to its end; return whether there was one."""
     run.hold_subject(code, shared=False)
+    refuse_more_data(run, code)
     journals = journals_of(run, keys)
     journals.settle(code)
     name = journals.open_id(code)
@@ -189,10 +220,13 @@ def _end_without_plan(
     told = []
     for code, outs in _earlier_applies(journals, keys.file.read(), request).items():
         run.hold_subject(code, shared=False)
+        refuse_more_data(run, code)
         journals.settle(code)
         known = recognise(keys.file.read(), request.identifiers, code)
         if known.question and says_who(request.identifiers):
             confirm(known.question)
+        if request.shift_dates and not (known.person and known.person.date_shift_days):
+            refuse_shift(code)
         person, key = enter_person(keys, known, code, request.identifiers)
         note_subject(run, person)
         for out in sorted(outs):
@@ -230,6 +264,7 @@ def cleaner(request: DeidRequest, person: Person) -> Clean:
             find=matcher.find,
             find_near=matcher.find_near if request.near else None,
             annotations=request.annotations,
+            shift_days=person.date_shift_days or 0,
         )
         return patches(kind, file, wanted)
 

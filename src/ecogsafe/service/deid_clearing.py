@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from ecogsafe.deid.linking_key import LinkingKey, Person
 from ecogsafe.deid.matching import Matcher
 from ecogsafe.deid.scan import SCANNER_VERSION
 from ecogsafe.formats.kinds import ALWAYS_SEALED
+from ecogsafe.service.date_shifts import true_date_spellings
+from ecogsafe.service.deid_planning import site_zone
 from ecogsafe.service.running import Run
 from ecogsafe.service.scanning import (
     ScanTarget,
@@ -67,6 +69,12 @@ def note_subject(run: Run, person: Person) -> None:
     with run.catalog.write() as tx:
         subjects.add_subject(tx, person.code, revision=person.revision)
         subjects.set_revision(tx, person.code, person.revision)
+
+
+def own_matcher(run: Run, person: Person, *, terms: Sequence[str] = (), near: bool = False) -> Matcher:
+    """Return the search for the person: identifiers, and the true dates of service where dates are shifted."""
+    dates = true_date_spellings(run, person, site_zone(run))
+    return Matcher(person.identifiers, also_terms=terms, near=near, service_dates=dates)
 
 
 def other_matcher(key: LinkingKey, code: str) -> Matcher | None:
@@ -155,7 +163,7 @@ def _search(run: Run, targets: list[ScanTarget], person: Person, key: LinkingKey
     if not targets:
         return result
     others = other_matcher(key, person.code)
-    matchers = [Matcher(person.identifiers, near=near), *([others] if others else [])]
+    matchers = [own_matcher(run, person, near=near), *([others] if others else [])]
     searched, began = 0, monotonic()
     for start in range(0, len(targets), _BATCH):
         run.check_stop(safe="What was moved stands, and what was searched is cleared")

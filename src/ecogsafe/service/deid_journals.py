@@ -67,7 +67,7 @@ class RecordedJournals(JournalFolder):
         """
         if self.plan is not None:
             with self.run.catalog.write() as tx:
-                note_planned(tx, journal.subject, self.plan.segments)
+                note_planned(tx, journal.subject, self.plan.segments, self.plan.shift_days)
         JournalFolder.write(self, journal)
         with self.run.catalog.write() as tx:
             self._note_open(tx, journal)

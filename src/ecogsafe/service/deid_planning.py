@@ -13,20 +13,23 @@ from ecogsafe.core.config import clinical_zone
 from ecogsafe.core.errors import ExitStatus, MixedPatientsError, UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.deid.codes import new_code
+from ecogsafe.deid.date_shift import choose_shift, shifted_plan
 from ecogsafe.deid.identifiers import Identifiers, read_identifiers_file
 from ecogsafe.deid.layout import subject_folders
-from ecogsafe.deid.linking_key import LinkingKey
+from ecogsafe.deid.linking_key import LinkingKey, Person
 from ecogsafe.deid.plan import plan_deid
 from ecogsafe.deid.planned import DeidPlan
 from ecogsafe.deid.whose import Belongs, Shares, belongs_to, divide
 from ecogsafe.formats.discovery import discover
 from ecogsafe.formats.found import Discovery, PersonHints
+from ecogsafe.service.date_shifts import check_shift, tell_shift
 from ecogsafe.service.deid_journals import History, journals_of
 from ecogsafe.service.deid_telling import tell_decisions, tell_plan, verdict
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.persons import OpenedKeys, Recognised, check_code, open_keys, recognise
 from ecogsafe.service.running import Run
-from ecogsafe.service.segment_records import existing_segments
+from ecogsafe.service.segment_records import existing_segments, has_shifted_dates
+from ecogsafe.service.withdrawal import refuse_more_data
 
 __all__ = ["DeidRequest", "Identifiers", "plan", "read_identifiers_file"]
 
@@ -44,6 +47,8 @@ class DeidRequest:
     identifiers: Identifiers = field(default_factory=Identifiers)
     code: str | None = None
     annotations: Literal["redact", "wipe", "keep"] = "redact"
+    #: every date is moved by one random whole number of days; once begun it goes on without being asked for
+    shift_dates: bool = False
     copy: bool = False
     keep_native_content: bool = False
     #: spellings one letter off and short forms of first names count too, in free text
@@ -143,7 +148,13 @@ def _found(shares: Shares) -> Identifiers:
 
 
 def make_plan(
-    run: Run, request: DeidRequest, surveyed: Surveyed, code: str, history: History | None = None
+    run: Run,
+    request: DeidRequest,
+    surveyed: Surveyed,
+    code: str,
+    history: History | None = None,
+    *,
+    shift_days: int = 0,
 ) -> DeidPlan:
     """Return the plan for the subject ``code``.
 
@@ -151,18 +162,21 @@ def make_plan(
     ----------
     history
         What the journals say of the subject; None where they cannot be opened (no password).
+    shift_days
+        By how many days the subject's dates are moved already.
     """
     history = history or History()
-    return plan_deid(
+    made = plan_deid(
         surveyed.discovery,
         code=code,
         belongs=surveyed.belongs,
         person=surveyed.given,
-        existing=existing_segments(run.catalog, code, history.folders),
+        existing=existing_segments(run.catalog, code, history.folders, shift_days=shift_days),
         zone=site_zone(run),
         taken=[*_standing(request.out, code), *history.places],
         copy=request.copy,
     )
+    return shifted_plan(made, shift_days)
 
 
 def _standing(out: Path | None, code: str) -> Iterator[str]:
@@ -186,7 +200,7 @@ def plan(run: Run, request: DeidRequest, password: PasswordSource | None) -> tup
     Raises
     ------
     UsageError
-        There is nothing to plan.
+        There is nothing to plan, or the person withdrew.
     """
     check_code(request.code)
     keys = _keys_if_useful(run, password)
@@ -196,10 +210,12 @@ def plan(run: Run, request: DeidRequest, password: PasswordSource | None) -> tup
         raise surveyed.problem
     known = recognise(key, surveyed.identifiers, request.code) if keys else None
     code = known.person.code if known and known.person else request.code
+    if code is not None:
+        refuse_more_data(run, code)
     history = None
     if keys is not None and code is not None:
         history = journals_of(run, keys).history(code)
-    made = make_plan(run, request, surveyed, code or new_code(()), history)
+    made = _plan_shifted(run, request, surveyed, code or new_code(()), known.person if known else None, history)
     _tell_person(run, known, code)
     _tell_cut_run(run, code)
     tell_plan(run, made, site_zone(run))
@@ -208,6 +224,27 @@ def plan(run: Run, request: DeidRequest, password: PasswordSource | None) -> tup
     if made.conflicts:
         run.tally.note(ExitStatus.CONFLICT)
     return made, surveyed
+
+
+def _plan_shifted(
+    run: Run, request: DeidRequest, surveyed: Surveyed, code: str, person: Person | None, history: History | None
+) -> DeidPlan:
+    """Return the plan; where dates are or will be shifted and nobody can say by how much, by a number for show."""
+    with run.catalog.read() as tx:
+        is_marked = has_shifted_dates(tx, code)
+    if history is None and is_marked:
+        days = 0
+    else:
+        keep = request.keep_native_content
+        known = history or History()
+        days = check_shift(run, code, person, known, wanted=request.shift_dates, keep_native_content=keep)
+    made = make_plan(run, request, surveyed, code, history, shift_days=days)
+    if days:
+        tell_shift(run, code)
+    elif request.shift_dates or is_marked:
+        made = shifted_plan(made, choose_shift(made))
+        tell_shift(run, code, example=True)
+    return made
 
 
 def _keys_if_useful(run: Run, password: PasswordSource | None) -> OpenedKeys | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ecogsafe.core.errors import EcogsafeError, UsageError
 from ecogsafe.deid.matching import Matcher
-from ecogsafe.service.deid_clearing import note_subject, other_matcher
+from ecogsafe.service.deid_clearing import note_subject, other_matcher, own_matcher
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.persons import check_code, open_keys
 from ecogsafe.service.running import Run
@@ -59,5 +59,5 @@ def _searches(
         raise UsageError(code, "is not in the linking key", next="ecogsafe status shows the codes")
     note_subject(run, person)
     others = other_matcher(key, code)
-    own = Matcher(person.identifiers, also_terms=terms, near=near)
+    own = own_matcher(run, person, terms=terms, near=near)
     return [own, *([others] if others else [])], (code, person.revision)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ecogsafe.core.events import Item
 from ecogsafe.deid.identifiers import Identifiers
+from ecogsafe.deid.layout import DECIMATED
 from ecogsafe.deid.matching import Matcher
-from ecogsafe.deid.plan_notes import span
+from ecogsafe.deid.plan_notes import clock_line, span
 from ecogsafe.deid.planned import (
     Confidence,
     DeidPlan,
@@ -25,12 +27,16 @@ from ecogsafe.deid.planned import (
     masked_path,
 )
 from ecogsafe.deid.timeline import timeline
-from ecogsafe.formats.kinds import CLIP_KINDS
+from ecogsafe.formats.found import FoundFile
+from ecogsafe.formats.kinds import CLIP_KINDS, RECORDING_KINDS, TEXT_KINDS
 from ecogsafe.service.running import Run
 
 _WORDS = {Part.RECORDING: "EDF", Part.STUDY: "study", Part.VTC_TEXT: "VTC", Part.SNC_TEXT: "SNC"}
 _ORDER = tuple(_WORDS)
 _LEVELS = tuple(Confidence)
+_SOMEBODY_ELSES = "belongs to somebody else, left where it was"
+#: study folders and loose files of others that are told without -v
+_SHOWN_PLACES = 8
 #: notes that stand between two segments rather than at the end
 _BETWEEN = ("gap", "overlap", "tie")
 
@@ -85,10 +91,13 @@ def _tell_segments(run: Run, made: DeidPlan, zone: ZoneInfo | None) -> None:
                 status="planned" if segment.moved else "note",
                 subject=made.code,
                 segment=segment.number,
-                message=segment_line(segment, moves[segment.number], zone),
+                message=segment_line(segment, moves[segment.number], zone, made.shift_days),
                 details=record,
             )
         )
+        if segment.clock is not None:
+            text = f"     {clock_line(segment.clock)}"
+            run.tell(Item(action="clock", status="note", subject=made.code, segment=segment.number, message=text))
         for note in made.notes:
             if _is_between(note) and note.segments[0] == segment.number:
                 run.tell(_note(made, note))
@@ -108,11 +117,11 @@ def _note(made: DeidPlan, note: PlanNote) -> Item:
     )
 
 
-def segment_line(segment: PlannedSegment, moves: Sequence[Move], zone: ZoneInfo | None) -> str:
-    """Return one segment as one line: number, start, duration, parts, how sure the pairing is and why."""
+def segment_line(segment: PlannedSegment, moves: Sequence[Move], zone: ZoneInfo | None, shift_days: int = 0) -> str:
+    """Return one segment as one line: number, start (shifted), duration, parts, how sure the pairing is and why."""
     columns = [
         f"{segment.number:>4}",
-        _start(segment.start, zone),
+        _start(segment.start, zone, shift_days),
         f"{_duration(segment):>11}",
         _parts(segment, moves),
     ]
@@ -123,10 +132,10 @@ def segment_line(segment: PlannedSegment, moves: Sequence[Move], zone: ZoneInfo 
     return "  ".join(columns)
 
 
-def _start(start: datetime | None, zone: ZoneInfo | None) -> str:
+def _start(start: datetime | None, zone: ZoneInfo | None, shift_days: int) -> str:
     if start is None:
         return f"{'start unknown':<19}"
-    return f"{start.astimezone(zone or UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{start.astimezone(zone or UTC) + timedelta(days=shift_days):%Y-%m-%d %H:%M:%S}"
 
 
 def _duration(segment: PlannedSegment) -> str:
@@ -185,9 +194,42 @@ def _tell_left(run: Run, made: DeidPlan) -> None:
         text = f"stays in EXPORT by rule (-v lists it): {_groups(by_rule)}"
         run.tell(Item(action="plan", status="note", subject=made.code, message=text))
     if made.not_touched:
-        run.counts["not_touched"] = len(made.not_touched)
-        text = f"{_count(len(made.not_touched), 'file')} of other patients: not touched"
-        run.tell(Item(action="plan", status="note", subject=made.code, message=text))
+        _tell_others(run, made)
+
+
+def _tell_others(run: Run, made: DeidPlan) -> None:
+    """List what belongs to other people, and sum it up by study folder and loose file."""
+    run.counts["not_touched"] = len(made.not_touched)
+    run.tally.left_behind += len(made.not_touched)
+    for file in made.not_touched:
+        path = masked_path(file.path, made.root)
+        run.tell(
+            Item(
+                action="plan",
+                status="left_behind",
+                path=path,
+                message=_SOMEBODY_ELSES,
+                details={"by_rule": True, "somebody_elses": True},
+            )
+        )
+    text = f"{_count(len(made.not_touched), 'file')} of other patients: not touched"
+    run.tell(Item(action="plan", status="note", subject=made.code, message=text))
+    groups = Counter(_place_of(file) for file in made.not_touched)
+    for place, number in list(groups.items())[:_SHOWN_PLACES]:
+        what = masked_path(place, made.root)
+        holds = "" if any(place == file.path for file in made.not_touched) else f", {_count(number, 'file')}"
+        run.tell(Item(action="plan", status="note", message=f"     {what}{holds}: {_SOMEBODY_ELSES}"))
+    if len(groups) > _SHOWN_PLACES:
+        text = f"     and {len(groups) - _SHOWN_PLACES} more folders or files (-v lists every file)"
+        run.tell(Item(action="plan", status="note", message=text))
+
+
+def _place_of(file: FoundFile) -> Path:
+    """Return what a person would call it by: a loose recording or text itself, anything else its study folder."""
+    if file.kind in RECORDING_KINDS | TEXT_KINDS:
+        return file.path
+    folder = file.path.parent
+    return folder.parent if folder.name.lower() == DECIMATED.lower() else folder
 
 
 def _groups(left: Sequence[LeftBehind]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ecogsafe.catalog import subjects
+from ecogsafe.catalog import revisions, subjects
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import LabKeyError, LockedError, UsageError
@@ -41,7 +41,34 @@ def open_keys(home: Home, catalog: Catalog, password: PasswordSource) -> OpenedK
     """
     recipients = list(home.recipients(catalog))
     identity = home.identity(password, recipients)
-    return OpenedKeys(identity, recipients, LinkingKeyFile(home.linking_key, recipients, [identity]))
+    file = LinkingKeyFile(
+        home.linking_key, recipients, [identity], announce=lambda old, new: _announce(catalog, old, new)
+    )
+    _settle(catalog, file)
+    return OpenedKeys(identity, recipients, file)
+
+
+def _announce(catalog: Catalog, old: LinkingKey, new: LinkingKey) -> None:
+    """Let clearances lapse before more is known: a kill between linking key and catalogue must not keep them valid."""
+    before = {person.code: person.revision for person in old.persons}
+    grown = [(p.code, p.revision) for p in new.persons if p.revision > before.get(p.code, 0)]
+    with catalog.write() as tx:
+        revisions.announce(tx, grown)
+
+
+def _settle(catalog: Catalog, file: LinkingKeyFile) -> None:
+    """Bring the catalogue up to a linking key that a killed run may have left ahead of it."""
+    with catalog.read() as tx:
+        pending = revisions.announced(tx)
+    if not pending:
+        return
+    key = file.settled()
+    with catalog.write() as tx:
+        for code in pending:
+            person, row = key.person(code), subjects.subject(tx, code)
+            if person is not None and row is not None and row.revision < person.revision:
+                subjects.set_revision(tx, code, person.revision)
+        revisions.withdraw(tx, pending)
 
 
 def check_code(code: str | None) -> None:
@@ -168,17 +195,32 @@ def choose_code(catalog: Catalog, key: LinkingKey, known: Recognised, code: str 
     return code or new_code(key.codes | taken)
 
 
-def enter_person(keys: OpenedKeys, known: Recognised, code: str, identifiers: Identifiers) -> tuple[Person, LinkingKey]:
+def enter_person(
+    keys: OpenedKeys, known: Recognised, code: str, identifiers: Identifiers, *, shift_days: int | None = None
+) -> tuple[Person, LinkingKey]:
     """Write what is known of the person to the linking key, read back, and return the entry with the whole key.
+
+    Parameters
+    ----------
+    shift_days
+        By how many days the person's dates are moved from now on, 0 for true dates; None leaves that as it is.
 
     Raises
     ------
     LockedError
-        Another run has just given this person a code.
+        Another run has just given this person a code, or another date shift.
     """
 
     def change(key: LinkingKey) -> LinkingKey:
         now = utc_stamp()
+        entered = with_person(key, now)
+        if shift_days is None or (found := entered.person(code)) is None:
+            return entered
+        if (found.date_shift_days or 0) not in (0, shift_days):
+            raise LockedError(code, "another run has just shifted its dates", next="run the same command again")
+        return entered.with_date_shift(code, shift_days, now=now) if shift_days else entered
+
+    def with_person(key: LinkingKey, now: str) -> LinkingKey:
         if known.person is not None:
             return key.with_identifiers(code, identifiers, now=now)
         again = {p.code for p in key.persons if _likeness(p.identifiers, identifiers) is not Likeness.DIFFERENT}

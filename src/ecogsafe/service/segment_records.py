@@ -12,11 +12,14 @@ from typing import Any
 from ecogsafe.catalog import subjects
 from ecogsafe.catalog.database import Catalog, Transaction
 from ecogsafe.catalog.subjects import SegmentRow
+from ecogsafe.deid.date_shift import shifted_record
 from ecogsafe.deid.planned import ExistingSegment, Part, PartRecord, PlannedSegment
 from ecogsafe.formats.kinds import RECORDING_KINDS, Kind
 
 #: (number of the segment, its part)
 SegmentPart = tuple[int, Part]
+#: marks, in the record of a part, times that are moved by the subject's date shift
+_SHIFTED = "shifted"
 _NOBODY: Mapping[int, frozenset[Path]] = {}
 
 
@@ -28,7 +31,7 @@ def part_of(kind: Kind) -> Part:
 
 
 def existing_segments(
-    catalog: Catalog, code: str, folders: Mapping[int, frozenset[Path]] = _NOBODY
+    catalog: Catalog, code: str, folders: Mapping[int, frozenset[Path]] = _NOBODY, *, shift_days: int = 0
 ) -> list[ExistingSegment]:
     """Return every number the subject ``code`` has ever used.
 
@@ -39,36 +42,61 @@ def existing_segments(
     ----------
     folders
         Source folders of the studies by number, as the journals know them (private).
+    shift_days
+        By how many days the subject's dates are moved; the times returned are the true ones. Where the dates are
+        moved and nobody knows by how much (0), they are None.
     """
     with catalog.read() as tx:
         rows = subjects.segments_of(tx, code, with_retired=True)
-    return [_segment(row, folders.get(row.number, frozenset())) for row in rows]
+    return [_segment(row, folders.get(row.number, frozenset()), shift_days) for row in rows]
 
 
-def _segment(row: SegmentRow, folders: frozenset[Path]) -> ExistingSegment:
-    parts = {Part(name): _part(record) for name, record in json.loads(row.fingerprint).items()}
+def has_shifted_dates(tx: Transaction, code: str) -> bool:
+    """Return whether the catalogue knows times of ``code`` that are moved by a date shift."""
+    return any(_is_shifted(row) for row in subjects.segments_of(tx, code, with_retired=True))
+
+
+def is_published(tx: Transaction, code: str) -> bool:
+    """Return whether anything of ``code`` stands below OUT, or was sent."""
+    standing = subjects.segments_of(tx, code)
+    return any(row.kinds for row in standing) or len(subjects.segments_of(tx, code, with_retired=True)) > len(standing)
+
+
+def _is_shifted(row: SegmentRow) -> bool:
+    return any(_SHIFTED in record for record in json.loads(row.fingerprint).values())
+
+
+def _segment(row: SegmentRow, folders: frozenset[Path], shift_days: int) -> ExistingSegment:
+    parts = {Part(name): _part(record, shift_days) for name, record in json.loads(row.fingerprint).items()}
     published = frozenset(Part(k) for k in row.kinds)
     return ExistingSegment(number=row.number, parts=parts, published=published, folders=folders)
 
 
-def _part(record: dict[str, Any]) -> PartRecord:
+def _part(record: dict[str, Any], shift_days: int) -> PartRecord:
     def moment(text: str | None) -> datetime | None:
         return datetime.fromisoformat(text) if text else None
 
-    return PartRecord(start=moment(record["start"]), end=moment(record["end"]), fingerprint=record["fingerprint"])
+    known = PartRecord(start=moment(record["start"]), end=moment(record["end"]), fingerprint=record["fingerprint"])
+    if _SHIFTED not in record:
+        return known
+    return shifted_record(known, -shift_days) if shift_days else PartRecord(start=None, fingerprint=known.fingerprint)
 
 
-def _row(code: str, segment: PlannedSegment, published: Collection[str]) -> SegmentRow:
+def _row(code: str, segment: PlannedSegment, published: Collection[str], shift_days: int) -> SegmentRow:
+    """Return the row of a segment; the catalogue never learns the true times of a subject whose dates are moved."""
+
     def text(value: datetime | None) -> str | None:
         return value.isoformat() if value else None
 
-    recording = segment.parts.get(Part.RECORDING)
-    study = segment.parts.get(Part.STUDY)
+    parts = {part: shifted_record(record, shift_days) for part, record in segment.parts.items()}
+    recording = parts.get(Part.RECORDING)
+    study = parts.get(Part.STUDY)
     lead = recording or study
     duration = (lead.end - lead.start).total_seconds() if lead and lead.start and lead.end else None
+    sign = {_SHIFTED: True} if shift_days else {}
     records = {
-        part.value: {"start": text(r.start), "end": text(r.end), "fingerprint": r.fingerprint}
-        for part, r in segment.parts.items()
+        part.value: {"start": text(r.start), "end": text(r.end), "fingerprint": r.fingerprint, **sign}
+        for part, r in parts.items()
     }
     return SegmentRow(
         subject=code,
@@ -81,15 +109,18 @@ def _row(code: str, segment: PlannedSegment, published: Collection[str]) -> Segm
     )
 
 
-def note_planned(tx: Transaction, code: str, segments: Sequence[PlannedSegment]) -> None:
-    """Give the planned numbers away, durably, before anything moves; what is published stays as it was."""
+def note_planned(tx: Transaction, code: str, segments: Sequence[PlannedSegment], shift_days: int = 0) -> None:
+    """Give the planned numbers away, durably, before anything moves; what is published stays as it was.
+
+    Numbers that were planned before the dates of the subject were shifted get shifted times as well.
+    """
     known = {row.number: row for row in subjects.segments_of(tx, code, with_retired=True)}
     for segment in segments:
         before = known.get(segment.number)
-        row = _row(code, segment, before.kinds if before else ())
+        row = _row(code, segment, before.kinds if before else (), shift_days)
         if before is None:
             subjects.add_segments(tx, [row])
-        elif segment.moved:
+        elif segment.moved or (shift_days and not _is_shifted(before)):
             subjects.update_segment(tx, row)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -12,15 +13,22 @@ from ecogsafe.core.clock import utc_now
 from ecogsafe.core.durable import write_atomically
 from ecogsafe.core.errors import ExitStatus, InterruptedRunError, UsageError, VerificationError
 from ecogsafe.core.events import Item
+from ecogsafe.core.private import mask
 from ecogsafe.crypt.age_file import open_sealed, seal
 from ecogsafe.deid.codes import is_code
+from ecogsafe.deid.layout import CODE, DECIMATED
 from ecogsafe.deid.sharing import SharePlan, plan_share, set_rights
+from ecogsafe.service.deid_journals import tell_key_backup
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.outgoing import marked_subjects
 from ecogsafe.service.persons import Confirm, open_keys
 from ecogsafe.service.running import Run, unfinished_journal
 
-_SHARES = "shares"
+#: folders and files below an OUT (DESIGN 3)
+_OURS = re.compile(
+    rf"\.|video|edf|text|{DECIMATED}|{CODE}(?:_(?:edf|vtc|snc|\d{{1,6}}))?(?:_\d{{3,6}})?(?:\.[a-z0-9]{{1,4}})?",
+    re.ASCII,
+)
 
 
 def share(run: Run, folder: Path, group: str, confirm: Confirm) -> None:
@@ -46,6 +54,7 @@ def share(run: Run, folder: Path, group: str, confirm: Confirm) -> None:
         return
     confirm(f"Give the group {group} access to {len(plan.rights)} entries and take it from everybody else?")
     _write_journal(run, plan)
+    tell_key_backup(run)
     run.tally.present = len(plan.rights) - len(changing)
     _carry_out(run, plan, back=False)
     run.message = f"{run.tally.done} entries belong to the group {group}; ecogsafe share DIR --undo takes it back"
@@ -62,7 +71,7 @@ def undo_share(run: Run, folder: Path, password: PasswordSource) -> None:
     """
     keys = open_keys(run.home, run.catalog, password)
     wanted = folder.resolve()
-    for path in sorted((run.home.root / _SHARES).glob("*.age"), reverse=True):
+    for path in sorted(run.home.shares.glob("*.age"), reverse=True):
         plan = SharePlan.from_json(open_sealed(path.read_bytes(), [keys.identity]))
         if plan.folder == wanted:
             _hold_subjects(run, plan)
@@ -85,7 +94,7 @@ def _hold_subjects(run: Run, plan: SharePlan) -> None:
 
 def _write_journal(run: Run, plan: SharePlan) -> None:
     """Seal the way back and prove it readable by its size and bytes, before the first change."""
-    folder = run.home.root / _SHARES
+    folder = run.home.shares
     folder.mkdir(mode=0o700, exist_ok=True)
     sealed = seal(plan.to_json(), run.home.recipients(run.catalog))
     stamp = utc_now().strftime("%Y%m%dT%H%M%S%fZ")
@@ -111,7 +120,7 @@ def _carry_out(run: Run, plan: SharePlan, *, back: bool) -> None:
             run.tally.failed += 1
             run.tally.note(ExitStatus.PARTIAL)
             message = f"its rights cannot be changed ({os.strerror(error.errno or 0)})"
-            run.tell(Item(action="share", status="failed", path=right.path, message=message))
+            run.tell(Item(action="share", status="failed", path=_shown(right.path), message=message))
             continue
         if same:
             run.tally.done += 1
@@ -119,7 +128,12 @@ def _carry_out(run: Run, plan: SharePlan, *, back: bool) -> None:
             run.tally.skipped += 1
             run.tally.note(ExitStatus.PARTIAL)
             message = "is no longer what it was; left as it is"
-            run.tell(Item(action="share", status="skipped", path=right.path, message=message))
+            run.tell(Item(action="share", status="skipped", path=_shown(right.path), message=message))
+
+
+def _shown(path: str) -> str:
+    """Return ``path`` as it may be told: DIR need not be an OUT, so names that are not of our form are masked."""
+    return "/".join(part if _OURS.fullmatch(part) else mask(part) for part in path.split("/"))
 
 
 def _audit(run: Run, act: str, group: str) -> None:

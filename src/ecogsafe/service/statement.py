@@ -17,14 +17,21 @@ from ecogsafe.catalog.files import FileTotals
 from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.durable import write_atomically
 from ecogsafe.core.errors import UsageError
+from ecogsafe.deid.codes import is_code
 from ecogsafe.deid.layout import parse_target
 from ecogsafe.formats.kinds import NATUS_KINDS, RECORDING_KINDS, TEXT_KINDS, Kind
+from ecogsafe.service.date_shifts import KEPT, SHIFTED
 from ecogsafe.service.running import Run
 
 #: audit acts that the statement rests on
 LEFT_BEHIND = "deid left-behind"
 OPTIONS = "deid options"
 _WIDTH = 78
+_KEPT_WORDS = f"{KEPT.capitalize()}."
+_SHIFTED_WORDS = (
+    f"{SHIFTED.capitalize()}: in headers, Natus times, text outputs and file times; dates in annotations became x. "
+    "Times of day and intervals are the true ones."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +47,8 @@ class Statement:
     cleared: dict[str, int]
     lapsed: int
     accepted: int
+    #: every date is moved by one whole number of days
+    is_shifted: bool
     first_cleared: str
     last_cleared: str
     #: what apply was asked to do, oldest first: (time, words)
@@ -57,6 +66,9 @@ def make_statement(run: Run, code: str) -> Statement:
     UsageError
         Nobody has that code, or nothing of it was ever de-identified here.
     """
+    if not is_code(code):
+        # it may be a name, typed by mistake: not repeated
+        raise UsageError("CODE", "is not a subject code", next="ecogsafe subjects list")
     with run.catalog.read() as tx:
         subject = subjects.subject(tx, code)
         rows = clearances.clearances_of(tx, code)
@@ -76,6 +88,7 @@ def make_statement(run: Run, code: str) -> Statement:
         cleared=dict(sorted(Counter(_group(place) for place in current).items())),
         lapsed=len(rows) - len(current),
         accepted=sum(len(row.accepted) for row in current.values()),
+        is_shifted=any(row.act == OPTIONS and row.result.startswith(SHIFTED) for row in acts),
         first_cleared=times[0] if times else "",
         last_cleared=times[-1] if times else "",
         options=_told(acts, OPTIONS),
@@ -130,12 +143,14 @@ def page(statement: Statement) -> str:
         lines.append(f"  {statement.accepted} harmless findings were accepted by a person (see the audit)")
     if statement.lapsed:
         lines.append(f"  NOT CURRENT: {statement.lapsed} files were searched before further identifiers became known")
+    lines += ["", _SHIFTED_WORDS if statement.is_shifted else _KEPT_WORDS]
     lines += ["", "How it was asked for:", *_bullets(*(f"{at[:10]}: {words}" for at, words in statement.options))]
     lines += ["", "Left behind in the export, never passed on:"]
     lines += _bullets(*(f"{at[:10]}: {words}" for at, words in statement.left_behind)) or ["  nothing"]
+    dates = "hold true intervals and times of day" if statement.is_shifted else "may hold dates of service"
     lines += [
         "",
-        "What this does not claim: the data are coded and may hold dates of service; they are at best a limited "
+        f"What this does not claim: the data are coded and {dates}; they are at best a limited "
         'data set (45 CFR 164.514(e)), never "HIPAA de-identified". Video shows face and voice and stays '
         "protected health information however its files are named. Samples are numbers and were not searched.",
         "",

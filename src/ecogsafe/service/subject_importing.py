@@ -88,11 +88,14 @@ def _text(run: Run, path: Path) -> str:
     except OSError:
         # "from None" and no path: it may be named after somebody
         raise UsageError(_ITEM, "cannot be opened", next="check that it is there, yours, and no link") from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         state = os.fstat(fd)
         if not stat.S_ISREG(state.st_mode):
             raise UsageError(_ITEM, "is not a plain file", next="save the table as CSV (UTF-8)")
-        data = file.read(_MOST_BYTES + 1)
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            data = file.read(_MOST_BYTES + 1)
+    finally:
+        os.close(fd)
     if len(data) > _MOST_BYTES:
         raise UsageError(_ITEM, "is too large to be a table of codes", next="save the table as CSV (UTF-8)")
     if state.st_mode & 0o077:

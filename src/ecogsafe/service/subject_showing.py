@@ -12,12 +12,13 @@ from ecogsafe.catalog import stores as catalog_stores
 from ecogsafe.catalog.clearances import ClearanceRow
 from ecogsafe.catalog.files import FileTotals
 from ecogsafe.catalog.subjects import JournalRow, SegmentRow, SubjectRow
-from ecogsafe.catalog.summaries import CopySummary
+from ecogsafe.catalog.sums import CopySummary
 from ecogsafe.core.errors import UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.core.private import mask
 from ecogsafe.deid.codes import is_code
 from ecogsafe.deid.linking_key import Person
+from ecogsafe.service.date_shifts import KEPT, SHIFTED
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.persons import open_keys
 from ecogsafe.service.running import Run
@@ -62,6 +63,16 @@ class SubjectPage:
         for name, value in self.person.identifiers.as_record().items():
             found += [(name, text) for text in (value if isinstance(value, list) else [value]) if text]
         return [(name, _printable(text) if reveal else mask(text)) for name, text in found]
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether every date of the subject is shifted."""
+        return bool(self.person and self.person.date_shift_days)
+
+    @property
+    def dates(self) -> str:
+        """What became of the dates, in words that never say by how much they are shifted."""
+        return SHIFTED if self.is_shifted else KEPT
 
     @property
     def history(self) -> tuple[tuple[str, str], ...]:
@@ -143,6 +154,8 @@ def as_items(page: SubjectPage) -> Iterator[Item]:
         )
     for name, masked in page.identifiers(reveal=False):
         yield item("identifier", f"{name}: {masked}", field=name, masked=masked)
+    if page.person is not None:
+        yield item("dates", page.dates, shifted=page.is_shifted)
     for at, what in page.history:
         yield item("history", f"{at[:10]} {what}", at=at, what=what)
     for segment in page.segments:

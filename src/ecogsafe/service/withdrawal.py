@@ -77,6 +77,19 @@ def refuse_withdrawn(run: Run, codes: Iterable[str]) -> None:
             )
 
 
+def refuse_more_data(run: Run, code: str) -> None:
+    """Raise UsageError if ``code`` was withdrawn: no further recording of that person is taken in."""
+    with run.catalog.read() as tx:
+        row = subjects.subject(tx, code)
+    if row is not None and row.withdrawn_at is not None:
+        raise UsageError(
+            code,
+            f"was withdrawn on {row.withdrawn_at[:10]}: no further recording of this person is de-identified",
+            next=f"leave EXPORT as it is; ecogsafe deid undo {code} takes back what was applied before "
+            f"(if the withdrawal was a mistake: ecogsafe subjects withdraw {code} --undo)",
+        )
+
+
 def withdraw(run: Run, code: str, confirm: Confirm, *, tell: bool = True) -> Withdrawal:
     """Record the withdrawal of ``code`` and return every copy the catalogue knows; a second time only lists.
 

@@ -31,6 +31,7 @@ command.add_command(reidentify_command)
 @person_options
 @click.option("--to", "out", type=click.Path(path_type=Path), metavar="OUT", help="Where apply would put the files.")
 @click.option("--near", is_flag=True, help="Count spellings one letter off and short forms too, in free text.")
+@click.option("--shift-dates", is_flag=True, help="Shift every date by one number of days, drawn for the subject.")
 @click.option("--show-names", is_flag=True, help="Show source names (on a terminal only).")
 @click.pass_obj
 def plan_command(
@@ -45,6 +46,7 @@ def plan_command(
     code: str | None,
     out: Path | None,
     near: bool,  # noqa: FBT001
+    shift_dates: bool,  # noqa: FBT001
     show_names: bool,  # noqa: FBT001
 ) -> int:
     """Show what apply would do: segments in order, pairs and how sure they are, what is missing or left behind."""
@@ -56,7 +58,7 @@ def plan_command(
         if show_names and not sys.stdout.isatty():
             raise UsageError("--show-names", "works on a terminal only", next="leave it out")
         given = given_identifiers(identifiers, last_name, first_name, mrn, birth_date, also)
-        request = DeidRequest(export=export, out=out, identifiers=given, code=code, near=near)
+        request = DeidRequest(export=export, out=out, identifiers=given, code=code, near=near, shift_dates=shift_dates)
         made, _ = plan(run, request, _password_if_possible(shell))
         if not shell.as_json:
             utf8 = "utf" in (sys.stdout.encoding or "").lower()
@@ -79,8 +81,15 @@ def _password_if_possible(shell: Shell) -> PasswordSource | None:
 @click.argument("export", type=click.Path(path_type=Path))
 @person_options
 @click.option("--to", "out", type=click.Path(path_type=Path), metavar="OUT", required=True, help="Where the files go.")
-@click.option("--annotations", type=click.Choice(["redact", "wipe", "keep"]), default="redact", show_default=True)
+@click.option(
+    "--annotations",
+    type=click.Choice(["redact", "wipe", "keep"]),
+    default="redact",
+    show_default=True,
+    help="Annotation text of EDF and BDF: identifiers go, all of it goes, or it stays. Natus notes always go whole.",
+)
 @click.option("--near", is_flag=True, help="Count spellings one letter off and short forms too, in free text.")
+@click.option("--shift-dates", is_flag=True, help="Shift every date by one number of days, drawn for the subject.")
 @click.option("--copy", is_flag=True, help="Leave EXPORT as it is; make clean copies.")
 @click.option(
     "--keep-native-content", is_flag=True, help="Leave the contents of Natus files; they then only go sealed."
@@ -107,6 +116,7 @@ def apply_command(
     out: Path,
     annotations: Literal["redact", "wipe", "keep"],
     near: bool,  # noqa: FBT001
+    shift_dates: bool,  # noqa: FBT001
     copy: bool,  # noqa: FBT001
     keep_native_content: bool,  # noqa: FBT001
     settle: float,
@@ -124,6 +134,7 @@ def apply_command(
             code=code,
             annotations=annotations,
             near=near,
+            shift_dates=shift_dates,
             copy=copy,
             keep_native_content=keep_native_content,
             settle_s=settle,
