@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from ecogsafe.synthetic.export import Form
 from ecogsafe.synthetic.ledger import Ledger, SegmentTruth, search
 from tests.cli.conftest import hand_over
 from tests.cli.lab import Lab, Result
-from tests.cli.recordings import decimated_samples, edfio_samples, natus_samples
+from tests.cli.recordings import decimated_samples, edfio_onsets, edfio_samples, natus_samples, pyedflib_samples
 from tests.cli.searching import residue
 from tests.cli.trees import State, digests, tree_state
 from tests.servers.seaweed import SeaweedServer
@@ -72,7 +73,8 @@ def test_the_whole_job(lab: Lab, s3_server: SeaweedServer, form: Form, scheme: s
     run = lab.run if form == "hospital" else lab.here
     before = tree_state(lab.export)
     terms = all_terms(lab.ledger)
-    opened = {s.edf: edfio_samples(lab.export / s.edf) for s in lab.ledger.segments}
+    opened = {s.edf: read_by_all(lab.export / s.edf) for s in lab.ledger.segments}
+    assert sum("pyedflib" in read for read in opened.values()) == 3  # it refuses EDF+D
     thinned = (s.study for s in lab.ledger.segments if s.decimated)
     opened |= {study: {"Decimated": decimated_samples(lab.export / study)} for study in thinned}
     places = make_places(lab, s3_server, scheme)
@@ -100,6 +102,14 @@ def test_the_whole_job(lab: Lab, s3_server: SeaweedServer, form: Form, scheme: s
     assert tree_state(lab.export) == before
     assert digests(lab.out) == {}
     assert lab.residue_in_words([*terms, lab.export.parent.name]) == []
+
+
+def read_by_all(path: Path) -> dict[str, str]:
+    """Return what each program that takes the file reads: the digests of its samples, the onsets of its remarks."""
+    read = {"edfio": repr(edfio_samples(path)), "onsets": repr(edfio_onsets(path))}
+    with contextlib.suppress(OSError):
+        read["pyedflib"] = repr(pyedflib_samples(path))
+    return read
 
 
 def plan_both(lab: Lab, before: State) -> None:
@@ -132,13 +142,14 @@ def send_and_bring_back(lab: Lab, places: Places, run: Callable[..., Result]) ->
 
 
 def check_recordings(lab: Lab, opened: dict[str, dict[str, str]]) -> None:
-    """Compare what edfio and natus-erd-reader read now with what was recorded, segment by segment."""
+    """Compare what edfio, pyedflib and natus-erd-reader read now with what was recorded, segment by segment."""
     assert lab.ledger is not None
     for segment in lab.ledger.segments:
         code = lab.codes[segment.patient]
         name = f"{code}_{segment.order}"
         (edf,) = (lab.out / "edf" / f"{code}_edf").glob(f"{name}.*")
-        assert edfio_samples(edf) == opened[segment.edf]
+        now = read_by_all(edf)
+        assert {reader: now.get(reader) for reader in opened[segment.edf]} == opened[segment.edf]
         recorded = {Path(d.path).name: d.sha256 for d in segment.digests if d.what == "natus-samples"}
         folder = lab.out / "video" / code / name
         assert natus_samples(folder) == recorded[Path(segment.study).name]

@@ -48,6 +48,14 @@ def test_it_goes_to_a_new_file_and_never_over_an_old_one(handed_over: Lab) -> No
     assert page.read_bytes() == before
 
 
+def test_with_json_the_page_is_a_field_and_every_line_is_json(applied: Lab) -> None:
+    done = applied.here("--json", "subjects", "statement", applied.codes["a"])
+    (item,) = done.of("item", action="statement")
+    assert item["subject"] == applied.codes["a"]
+    told, page = item["message"].splitlines(), _statement(applied, "a").splitlines()
+    assert len(told) > 10 and told[2:] == page[2 : len(told)]  # the first lines hold the time
+
+
 def test_a_subject_nobody_de_identified_here_has_none(lab: Lab) -> None:
     done = lab.here("--json", "subjects", "statement", "abcd1234", status=2)
     assert "never de-identified" in done.error["message"]

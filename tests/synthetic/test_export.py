@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from ecogsafe.synthetic.export import ExportScale, Form, Ledger, write_export
+from ecogsafe.synthetic.hard_names import hard_named_patients
+from ecogsafe.synthetic.ledger import search
 
 Export = tuple[Path, Ledger]
 KINDS = {".eeg", ".ent", ".erd", ".etc", ".snc", ".stc", ".vtc", ".vt2", ".avi"}
@@ -75,10 +78,36 @@ def test_each_patient_is_planted_in_every_place_the_format_notes_list(mixed: Exp
         ".eeg tree: GUID", ".eeg tree: hex blob", ".ent note", "EDF patient field", "EDF recording field",
         "EDF reserved 44", "EDF transducer", "EDF prefilter", "EDF signal reserved", "EDF label", "annotation",
         "after the last record", "AVI INFO", "AVI strn", "AVI strd", "AVI JUNK", "after the end of the RIFF",
-        "ReadVTC text", "Snc2Txt text", "report", "thumbnail name", "sleep data", "path",
+        "ReadVTC text", "Snc2Txt text", "report", "thumbnail name", "sleep data", "path", ".ent note: GUID",
     }  # fmt: skip
     for key in ("a", "b"):
         assert {p.place for p in ledger.planted if p.patient == key} >= wanted
+
+
+def test_every_date_of_service_is_where_the_ledger_says(mixed: Export) -> None:
+    folder, ledger = mixed
+    assert len(ledger.dated) > 200
+    for dated in ledger.dated:
+        path, needle = folder / dated.path, bytes.fromhex(dated.needle)
+        if dated.offset is not None:
+            assert path.read_bytes()[dated.offset :].startswith(needle), dated
+        else:
+            assert needle in path.read_bytes(), dated
+
+
+def test_hard_named_patients_are_six_people_and_get_exports_of_their_own(tmp_path: Path) -> None:
+    pairs = hard_named_patients(4)
+    people = [patient for pair in pairs for patient in pair]
+    for what in ("key", "last_name", "mrn", "birth_date", "telephone", "internal_id", "headbox_serial"):
+        assert len({getattr(patient, what) for patient in people}) == 6, what
+    assert min(len(patient.last_name) for patient in people) == 2
+    assert max(patient.age_at(date(2024, 1, 1)) for patient in people) > 89
+    for number, pair in enumerate(pairs):
+        folder = tmp_path / str(number)
+        ledger = write_export(folder, form="mixed", scale=ExportScale.tiny(), seed=4, patients=pair)
+        assert ledger.patients == pair
+        for patient in pair:
+            assert {r.term for r in search(folder, patient.terms())} == set(patient.terms())
 
 
 def test_numbers_and_names_do_not_follow_the_true_order(mixed: Export) -> None:

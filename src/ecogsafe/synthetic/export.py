@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,7 @@ from ecogsafe.synthetic.scale import (
 )
 from ecogsafe.synthetic.study import CLOCK_ROW_EVERY_S, write_study
 from ecogsafe.synthetic.text_files import write_readvtc, write_snc2txt
-from ecogsafe.synthetic.timeline import SITE_ZONE
+from ecogsafe.synthetic.timeline import SITE_ZONE, filetime
 from ecogsafe.synthetic.waves import Wave
 
 Form = Literal["hospital", "half-processed", "mixed"]
@@ -34,7 +35,9 @@ _FOLDER_TIME = datetime(2024, 6, 3, 9, 0, tzinfo=UTC)
 __all__ = ["ExportScale", "Form", "Ledger", "write_export"]
 
 
-def write_export(folder: Path, *, form: Form, scale: ExportScale, seed: int) -> Ledger:
+def write_export(
+    folder: Path, *, form: Form, scale: ExportScale, seed: int, patients: Sequence[Patient] | None = None
+) -> Ledger:
     """Write a synthetic export and return what is where in it.
 
     Parameters
@@ -46,6 +49,8 @@ def write_export(folder: Path, *, form: Form, scale: ExportScale, seed: int) -> 
         ``Last_N`` and ``Last/Last_N``, the numbers wrong; ``"mixed"``: patient a the one, b the other.
     seed
         Chooses signals, GUIDs and internal numbers; equal arguments give equal bytes, names and file times.
+    patients
+        Two; by default those of `synthetic_patients`.
 
     Raises
     ------
@@ -56,7 +61,7 @@ def write_export(folder: Path, *, form: Form, scale: ExportScale, seed: int) -> 
     if any(folder.iterdir()):
         raise FileExistsError("the folder of a synthetic export must be empty")
     notes = Recorder(folder)
-    patients = synthetic_patients(seed)
+    patients = patients or synthetic_patients(seed)
     forms = {"hospital": (False, False), "half-processed": (True, True), "mixed": (False, True)}[form]
     segments = [
         _write_segment(folder, plan_segment(patient, order, scale), scale, notes, seed=seed, half_processed=half)
@@ -69,9 +74,10 @@ def write_export(folder: Path, *, form: Form, scale: ExportScale, seed: int) -> 
         os.utime(path, (stamp, stamp))
     return Ledger(
         time_zone=SITE_ZONE,
-        patients=patients,
+        patients=tuple(patients),
         planted=tuple(notes.planted),
         kept=tuple(notes.kept),
+        dated=tuple(notes.dated),
         segments=tuple(segments),
         left_behind=tuple(sorted(notes.left_behind)),
         files=tuple(sorted(notes.files)),
@@ -145,13 +151,18 @@ def _write_texts(
     for path, place in ((vtc_text, "ReadVTC text"), (snc_text, "Snc2Txt text")):
         notes.plant(patient, path, place, patient.last_name, patient.first_name, guid, encoding=patient.code_page)
         notes.wrote(path, times.end_utc)
+    start = clips[0].start_utc
+    notes.date(patient, vtc_text, "ReadVTC text", f"{start:%d/%m/%Y %H:%M:%S.%f}".encode())
+    notes.date(patient, snc_text, "Snc2Txt text", str(filetime(times.start_utc)).encode())
     return vtc_text, snc_text
 
 
-def _plant_names(patients: tuple[Patient, ...], notes: Recorder) -> None:
-    """Record the names and GUIDs in the paths themselves."""
+def _plant_names(patients: Sequence[Patient], notes: Recorder) -> None:
+    """Record the names and GUIDs in the paths themselves, and the dates in the file times."""
     for patient in patients:
         for relative in notes.files:
+            if patient.last_name in relative and relative not in notes.left_behind:
+                notes.date(patient, notes.root / relative, "file times", b"")
             for term in (patient.last_name, patient.first_name, *patient.study_guids):
                 if term in relative:
                     notes.plant(patient, notes.root / relative, "path", term, encoding="name")

@@ -55,6 +55,19 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dated:
+    """A date of service in one place; it stays or moves by whole days, but never by less."""
+
+    patient: str
+    path: str
+    place: str
+    #: the bytes, as hex digits; empty: the modification time of the file
+    needle: str
+    #: byte offset in the file, where only the place makes the date; else None
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleDigest:
     """The SHA-256 of the numbers of one file or study, which no step may change.
 
@@ -115,6 +128,7 @@ class Ledger:
     patients: tuple[Patient, ...]
     planted: tuple[Planted, ...]
     kept: tuple[Kept, ...]
+    dated: tuple[Dated, ...]
     #: by patient, then true order
     segments: tuple[SegmentTruth, ...]
     #: reports, the backup of notes, unknown kinds: left behind by rule
@@ -153,6 +167,7 @@ class Recorder:
         self.root = root
         self.planted: list[Planted] = []
         self.kept: list[Kept] = []
+        self.dated: list[Dated] = []
         self.left_behind: list[str] = []
         self.digests: list[SampleDigest] = []
         self.files: list[str] = []
@@ -186,6 +201,12 @@ class Recorder:
     def keep(self, patient: Patient, path: Path, place: str, *texts: str) -> None:
         """Note that each of ``texts`` stands at ``place`` and must survive."""
         self.kept += [Kept(patient=patient.key, path=self.relative(path), place=place, text=t) for t in texts]
+
+    def date(self, patient: Patient, path: Path, place: str, needle: bytes, *, offset: int | None = None) -> None:
+        """Note that a date of service stands at ``place`` as the bytes ``needle``."""
+        self.dated.append(
+            Dated(patient=patient.key, path=self.relative(path), place=place, needle=needle.hex(), offset=offset)
+        )
 
     def wrote(self, path: Path, when: datetime, *, left_behind: bool = False) -> None:
         """Note a finished file and give it the time ``when`` (aware)."""

@@ -29,6 +29,17 @@ class Patient:
     address: str
     social_security: str
     account: str
+    fax: str
+    city: str
+    #: ZIP+4: five digits alone turn up in any number
+    zip_code: str
+    #: of the health plan
+    plan_number: str
+    #: of the clinician who signs the report
+    licence: str
+    #: file server of the site, as it stands in network paths
+    server: str
+    ip_address: str
     technician: str
     login: str
     host: str
@@ -82,6 +93,16 @@ class Patient:
             *self.study_guids,
         )
 
+    @property
+    def by_place(self) -> tuple[str, ...]:
+        """Identifiers that no identifiers file lists: their place alone tells that they go."""
+        return (self.fax, self.city, self.zip_code, self.plan_number, self.licence, self.server, self.ip_address)
+
+    def age_at(self, day: date) -> int:
+        """Return the age in years."""
+        had_birthday = (day.month, day.day) >= (self.birth_date.month, self.birth_date.day)
+        return day.year - self.birth_date.year - (not had_birthday)
+
     def stem(self, order: int) -> str:
         """Return ``Last~ First_GUID`` of the study ``order`` (from 1)."""
         return f"{self.last_name}~ {self.first_name}_{self.study_guids[order - 1]}"
@@ -91,6 +112,7 @@ class Patient:
         yield from (self.last_name, self.first_name, self.middle_name, self.mrn)
         yield from birth_date_texts(self.birth_date)
         yield from self.also
+        yield from self.by_place
 
     def identifiers_toml(self) -> str:
         """Return the identifiers file of this patient, as ``deid --identifiers`` takes it."""
@@ -156,6 +178,13 @@ def _accented(rng: random.Random) -> Patient:
         address="1420 Fictional Way, Apt 3",
         social_security="000-12-9871",
         account="ACC-5590121",
+        fax="(206) 555-0143",
+        city="Port Ferrow",
+        zip_code="98199-0042",
+        plan_number="HPN-3310447",
+        licence="MD-0048812",
+        server="emu-nas-07",
+        ip_address="10.77.203.14",
         technician="T. Quillonby",
         login="qtech07",
         host="EMU-REVIEW-04",
@@ -188,6 +217,13 @@ def _hidden_in_words(rng: random.Random) -> Patient:
         address="77 Nowhere Lane",
         social_security="000-45-1234",
         account="ACC-7718003",
+        fax="(425) 555-0179",
+        city="Lower Quarrow",
+        zip_code="98034-7716",
+        plan_number="HPN-9925518",
+        licence="MD-0077301",
+        server="eeg-share-2",
+        ip_address="10.77.210.86",
         technician="R. Imbertine",
         login="rimb22",
         host="EMU-ACQ-11",

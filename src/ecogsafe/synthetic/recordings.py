@@ -34,6 +34,9 @@ def write_recording(path: Path, segment: SegmentPlan, scale: ExportScale, wave: 
         annotation_signals=2 if segment.variant == "EDF+D" else 1,
         trailing=_trailing(path, segment, notes),
     )
+    notes.date(patient, path, "EDF start date", f"{segment.start_local:%d.%m.%y}".encode(), offset=168)
+    if recording_field.startswith(b"Startdate"):
+        notes.date(patient, path, "EDF recording field", edf_date(segment.start_local.date()).encode(), offset=98)
     notes.plant(patient, path, "EDF reserved 44", patient.folded_last_name)
     digest = write_edf(path, plan, wave)
     notes.digests.append(SampleDigest(path=notes.relative(path), what="edf-samples", sha256=digest))
@@ -45,26 +48,27 @@ def _identification(path: Path, segment: SegmentPlan, notes: Recorder) -> tuple[
     patient = segment.patient
     born, day = edf_date(patient.birth_date), edf_date(segment.start_local.date())
     technician = patient.technician.replace(" ", "_")
+    extra = f"{'Female' if patient.sex == 'F' else 'Male'}_{patient.age_at(segment.start_local.date())}yr"
     if segment.variant == "EDF+C":
         # as Natus writes it; ASCII only, which pyedflib insists on
         first, last, encoding = patient.folded_first_name, patient.folded_last_name, "ascii"
-        patient_text = f"X {patient.sex} {born} {last},{first}"
+        patient_text = f"X {patient.sex} {born} {last},{first} {extra}"
         recording_text = f"Startdate {day} {patient.account} {technician} XLTEK_{patient.headbox_serial}"
-        notes.plant(patient, path, "EDF patient field", born, last, first, encoding=encoding)
+        notes.plant(patient, path, "EDF patient field", born, last, first, extra, encoding=encoding)
     elif segment.variant == "BDF":
         # before EDF+: free text
         encoding = "utf-8"
         names = (patient.first_name, patient.middle_name, patient.last_name)
-        patient_text = f"{' '.join(names)} {patient.mrn} {patient.birth_date:%m/%d/%Y}"
+        patient_text = f"{' '.join(names)} {patient.mrn} {patient.birth_date:%m/%d/%Y} {patient.city}"
         recording_text = f"{patient.account} {technician} {patient.host} {patient.headbox_serial}"
-        notes.plant(patient, path, "EDF patient field", *names, patient.mrn, encoding=encoding)
+        notes.plant(patient, path, "EDF patient field", *names, patient.mrn, patient.city, encoding=encoding)
         notes.plant(patient, path, "EDF recording field", patient.host)
     else:
         encoding = patient.code_page
         names = (patient.last_name, patient.first_name, patient.middle_name)
-        patient_text = f"{patient.mrn} {patient.sex} {born} {'_'.join(names)}"
+        patient_text = f"{patient.mrn} {patient.sex} {born} {'_'.join(names)} {extra}"
         recording_text = f"Startdate {day} {patient.account} {technician} XLTEK_{patient.headbox_serial}"
-        notes.plant(patient, path, "EDF patient field", patient.mrn, born, *names, encoding=encoding)
+        notes.plant(patient, path, "EDF patient field", patient.mrn, born, extra, *names, encoding=encoding)
     staff = (patient.account, technician, str(patient.headbox_serial))
     notes.plant(patient, path, "EDF recording field", *staff)
     return patient_text.encode(encoding), recording_text.encode(encoding)

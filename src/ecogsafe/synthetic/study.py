@@ -24,7 +24,7 @@ from ecogsafe.synthetic.patients import Patient
 from ecogsafe.synthetic.scale import DECIMATED_SEGMENT, ExportScale, SegmentPlan, channel_labels
 from ecogsafe.synthetic.study_text import write_notes, write_tree
 from ecogsafe.synthetic.text_files import write_ole2_like
-from ecogsafe.synthetic.timeline import SITE_ZONE, StudyTimes
+from ecogsafe.synthetic.timeline import SITE_ZONE, StudyTimes, filetime, unix_seconds
 from ecogsafe.synthetic.waves import Wave
 
 _DECIMATION = 4
@@ -34,6 +34,8 @@ CLOCK_ROW_EVERY_S = 5.0
 _FIRST_FRAME_S = 1.5
 #: top bits of the schema word of the second patient's .vtc
 _VTC_FLAGS = 0x001
+#: of the first record of a .vtc (FORMATS 2.8)
+_FIRST_CLIP_TIME = 20 + 277
 _HEADER_PLACE = "generic header"
 
 
@@ -63,6 +65,7 @@ def write_study(
     write_tree(eeg, segment, _header(eeg, segment, "utf-8", notes), notes)
     notes.wrote(eeg, times.end_utc)
     write_snc(snc, _header(snc, segment, patient.code_page, notes), clock_rows(times, CLOCK_ROW_EVERY_S))
+    notes.date(patient, snc, "SNC rows", filetime(times.start_utc).to_bytes(8, "little"), offset=356)
     notes.wrote(snc, times.end_utc)
     clips = _write_clips(folder, segment, scale, notes)
     if order == DECIMATED_SEGMENT:
@@ -88,6 +91,8 @@ def _header(path: Path, segment: SegmentPlan, encoding: str, notes: Recorder) ->
     notes.plant(patient, path, f"{_HEADER_PLACE}: behind the NUL", patient.last_name.upper(), encoding=encoding)
     notes.plant(patient, path, f"{_HEADER_PLACE}: patient id", str(patient.internal_id), encoding="i32", offset=24)
     notes.plant(patient, path, f"{_HEADER_PLACE}: study id", str(study_id), encoding="i32", offset=28)
+    created = unix_seconds(segment.times.start_utc).to_bytes(4, "little")
+    notes.date(patient, path, f"{_HEADER_PLACE}: creation time", created, offset=20)
     last, first, middle, mrn = (text.encode(encoding) for text in names)
     return GenericHeader(
         created=segment.times.start_utc,
@@ -168,6 +173,8 @@ def _write_clips(folder: Path, segment: SegmentPlan, scale: ExportScale, notes: 
         ]
         write_vtc(path, records, flags=0 if patient.key == "a" else _VTC_FLAGS)
         notes.plant(patient, path, "clip name", patient.last_name, patient.first_name, guid, encoding=encoding)
+        begun = filetime(clips[0].start_utc).to_bytes(8, "little")
+        notes.date(patient, path, "clip times", begun, offset=_FIRST_CLIP_TIME)
         notes.wrote(path, times.end_utc)
     return tuple(clips)
 
@@ -180,7 +187,14 @@ def _clip_texts(path: Path, patient: Patient, start: datetime, notes: Recorder) 
     notes.plant(patient, path, "AVI strd", patient.last_name, str(patient.headbox_serial), encoding="utf-16-le")
     notes.plant(patient, path, "AVI JUNK", patient.first_name, patient.email)
     notes.plant(patient, path, "after the end of the RIFF", patient.mrn, patient.last_name, encoding="utf-8")
-    info = ((b"INAM", patient.full_name), (b"ICMT", f"MRN {patient.mrn}."), (b"ITCH", patient.technician))
+    notes.date(patient, path, "AVI IDIT", f"{local:%Y-%m-%d %H:%M:%S}".encode())
+    notes.date(patient, path, "AVI INFO", f"{local:%Y/%m/%d}".encode())
+    info = (
+        (b"INAM", patient.full_name),
+        (b"ICMT", f"MRN {patient.mrn}."),
+        (b"ITCH", patient.technician),
+        (b"ICRD", f"{local:%Y/%m/%d}"),
+    )
     return AviTexts(
         info=tuple((fourcc, text.encode("latin-1") + b"\0") for fourcc, text in info),
         idit=f"{local:%Y-%m-%d %H:%M:%S}\n\0".encode(),
@@ -196,10 +210,12 @@ def _write_left_behind(folder: Path, segment: SegmentPlan, notes: Recorder) -> N
     patient, when = segment.patient, segment.times.end_utc
     report = folder / f"{patient.last_name} rpt.doc"
     numbers = f"MRN {patient.mrn}, SSN {patient.social_security}"
-    body = f"EEG report for {patient.full_name}, {numbers}, {patient.address}"
+    contact = f"{patient.address}, {patient.city} {patient.zip_code}, tel {patient.telephone}, fax {patient.fax}"
+    body = f"EEG report for {patient.full_name}, {numbers}, {contact}; signed, licence {patient.licence}"
     write_ole2_like(report, (body.encode("utf-16-le"), f"Author: {patient.technician}".encode(patient.code_page)))
     names = (patient.last_name, patient.first_name, patient.mrn, patient.social_security, patient.address)
-    notes.plant(patient, report, "report", *names, encoding="utf-16-le")
+    further = (patient.city, patient.zip_code, patient.telephone, patient.fax, patient.licence)
+    notes.plant(patient, report, "report", *names, *further, encoding="utf-16-le")
     notes.plant(patient, report, "report: properties", patient.technician, encoding=patient.code_page)
     thumbs = folder / "Thumbs.db"
     write_ole2_like(thumbs, (f"{patient.stem(segment.order)}_0000.avi".encode("utf-16-le"),))
@@ -207,8 +223,10 @@ def _write_left_behind(folder: Path, segment: SegmentPlan, notes: Recorder) -> N
     written = [report, thumbs]
     if segment.order == 1:
         sleep = folder / f"{patient.stem(segment.order)}.epo"
-        write_ole2_like(sleep, (patient.full_name.encode(patient.code_page),))
+        guid = patient.study_guids[segment.order - 1]
+        write_ole2_like(sleep, (patient.full_name.encode(patient.code_page), guid.encode("utf-16-le")))
         notes.plant(patient, sleep, "sleep data", patient.last_name, encoding=patient.code_page)
+        notes.plant(patient, sleep, "sleep data", guid, encoding="utf-16-le")
         written.append(sleep)
     for path in written:
         notes.wrote(path, when, left_behind=True)

@@ -13,6 +13,9 @@ from ecogsafe.synthetic.patients import Patient, ole_text
 from ecogsafe.synthetic.scale import SegmentPlan
 from ecogsafe.synthetic.timeline import filetime
 
+#: tells the region of the country
+_TIME_ZONE = "Pacific Standard Time"
+
 
 def write_tree(path: Path, segment: SegmentPlan, header: GenericHeader, notes: Recorder) -> None:
     """Write the .eeg: demographics, contact data, custom fields, history of studies, devices."""
@@ -29,6 +32,10 @@ def write_tree(path: Path, segment: SegmentPlan, header: GenericHeader, notes: R
             "EegNo": patient.account,
             "Reviewer": patient.technician,
             "HostName": patient.host,
+            "Archive": f"\\\\{patient.server}\\eeg$\\{stem}",
+            "ReviewUrl": f"http://{patient.ip_address}/review",
+            "TimeZone": Atom(_TIME_ZONE.encode("utf-16-le").hex()),
+            "Recorded": Atom(f"{filetime(segment.times.start_utc):016x}"),
             "SampleRate": segment.times.rate_hz,
         },
         "Info": {
@@ -47,12 +54,16 @@ def write_tree(path: Path, segment: SegmentPlan, header: GenericHeader, notes: R
                 "ID": patient.mrn,
                 "Telephone": patient.telephone,
                 "Email": patient.email,
+                "Fax": patient.fax,
                 "Address": patient.address,
+                "City": patient.city,
+                "ZIP": patient.zip_code,
                 "BillingID": patient.account,
             },
             "Custom": {
                 "Field1": patient.social_security,
                 "Field2": f'goes by "{patient.first_name}" (not, so far)',
+                "Field3": patient.plan_number,
             },
         },
         "Comments": f"Ask for {patient.first_name}, {patient.telephone}\r\nsee C:\\Users\\{patient.login}",
@@ -63,18 +74,31 @@ def write_tree(path: Path, segment: SegmentPlan, header: GenericHeader, notes: R
     write_eeg(path, header, tree, encoding=encoding)
     names = (patient.first_name, patient.last_name, patient.middle_name)
     contact = (patient.mrn, patient.telephone, patient.email, patient.address, patient.account)
+    home = (patient.fax, patient.city, patient.zip_code, patient.plan_number)
     machines = (patient.technician, patient.host, patient.login, str(patient.headbox_serial))
-    terms = (*names, *contact, *machines, patient.social_security, ole_text(patient.birth_date), *others)
+    network = (patient.server, patient.ip_address)
+    terms = (
+        *names,
+        *contact,
+        *home,
+        *machines,
+        *network,
+        patient.social_security,
+        ole_text(patient.birth_date),
+        *others,
+    )
     notes.plant(patient, path, ".eeg tree", *terms, encoding=encoding)
     notes.plant(patient, path, ".eeg tree: GUID", patient.study_guids[order - 1].upper())
-    notes.plant(patient, path, ".eeg tree: hex blob", patient.last_name, patient.mrn, encoding="hex")
+    notes.plant(patient, path, ".eeg tree: hex blob", patient.last_name, patient.mrn, _TIME_ZONE, encoding="hex")
+    notes.date(patient, path, ".eeg tree: creation times", f"{begun:.6f}".encode())
+    notes.date(patient, path, ".eeg tree: hex blob", f"{filetime(segment.times.start_utc):016x}".encode())
 
 
 def write_notes(
     path: Path, segment: SegmentPlan, header: GenericHeader, labels: Sequence[str], notes: Recorder
 ) -> None:
     """Write the .ent: free text by staff, an automatic event, the montage with the electrode labels."""
-    patient, times = segment.patient, segment.times
+    patient = segment.patient
     stem = patient.stem(segment.order)
     spoken = f'pt\'s mother, Mrs. {patient.last_name}: "call {patient.telephone}"'
     records: list[Mapping[str, object]] = [
@@ -92,7 +116,7 @@ def write_notes(
             "Name": f"Montage of {patient.last_name}",
             "Data": {
                 "FileName": _file_name(patient, stem),
-                "StartTime": str(filetime(times.start_utc)),
+                "StartTime": str(_moment(segment, 0.0)),
                 "ChanNames": list(labels),
             },
         },
@@ -102,14 +126,17 @@ def write_notes(
     terms = (patient.mrn, patient.telephone, patient.birth_date.isoformat(), patient.login, patient.host)
     guid = patient.study_guids[segment.order - 1]
     notes.plant(patient, path, ".ent note", *names, *terms, patient.technician, guid)
+    notes.plant(patient, path, ".ent note: GUID", *(_note_guid(seconds) for seconds in (1.0, 2.0, 3.0)))
     notes.keep(patient, path, ".ent ChanNames", *labels)
+    for place, seconds in ((".ent note: creation times", 1.0), (".ent note: event times", 0.0)):
+        notes.date(patient, path, place, str(_moment(segment, seconds)).encode())
 
 
 def _note(segment: SegmentPlan, seconds: float, text: str, comment: str, user: str) -> dict[str, object]:
-    moment = filetime(segment.times.start_utc) + round(seconds * 1e7)
+    moment = _moment(segment, seconds)
     return {
         "Type": "Annotation",
-        "GUID": f"{{0CFEBE72-0000-4000-8000-{round(seconds * 1000):012d}}}",
+        "GUID": f"{{{_note_guid(seconds)}}}",
         "Text": text,
         "Comment": comment,
         "Stamp": segment.times.stamp(seconds),
@@ -124,6 +151,16 @@ def _note(segment: SegmentPlan, seconds: float, text: str, comment: str, user: s
             "Deleted": 0,
         },
     }
+
+
+def _moment(segment: SegmentPlan, seconds: float) -> int:
+    """Return a moment of the segment as a FILETIME."""
+    return filetime(segment.times.start_utc) + round(seconds * 1e7)
+
+
+def _note_guid(seconds: float) -> str:
+    """Return the GUID of a note; its first part stands for the computer that made it."""
+    return f"0CFEBE72-0000-4000-8000-{round(seconds * 1000):012d}"
 
 
 def _file_name(patient: Patient, stem: str) -> str:

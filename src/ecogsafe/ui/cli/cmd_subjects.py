@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ecogsafe.core.events import EventSink, Summary
+from ecogsafe.core.events import EventSink, Item, Summary
 from ecogsafe.service.running import Run
 from ecogsafe.ui.cli.person_options import ask_identifiers, given_identifiers, person_options
 from ecogsafe.ui.cli.render import LineRenderer
@@ -164,6 +164,9 @@ def statement_command(shell: Shell, code: str, output: Path | None) -> int:
         if output is not None:
             write_page(text, output)
             run.message = "the statement is written"
+            return
+        if shell.as_json:
+            run.tell(Item(action="statement", status="done", subject=code, message=text))
             return
         with shell.renderer.paused():
             click.echo(text)
