@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check soak format clean
+.PHONY: demo test check soak bench format clean
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12 …"; exit 1; }
@@ -31,14 +31,21 @@ check: $(STAMP)
 	$(BIN)/ruff check src tests tools benchmarks
 	$(BIN)/ruff format --check src tests tools benchmarks
 	$(BIN)/mypy
+	$(BIN)/mypy --strict benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/python tools/file_sizes.py
 
 # Long campaigns: hundreds of kills; the seed is printed, give it back with ECOGSAFE_SEED=…
-SOAK := tests/transfer/test_kills.py tests/service/test_deid_killed.py
+SOAK := tests/transfer/test_kills.py tests/transfer/test_download_kills.py tests/service/test_deid_killed.py
 
 soak: $(STAMP)
 	@ECOGSAFE_SOAK_KILLS=$${ECOGSAFE_SOAK_KILLS:-300} $(BIN)/python -m pytest -q -s $(SOAK)
+
+# An hour or two on an idle machine, and 20 GB of room; e.g. make bench BENCH="--quick --runs 1 --only B1"
+BENCH ?=
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix src tests tools benchmarks

@@ -14,7 +14,7 @@ import shutil
 import struct
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,7 +83,7 @@ def _sparse_recording(path: Path, start: datetime, size: int, name: str) -> None
         record_duration_s=Decimal(_RECORD_S),
         annotations=(EdfAnnotation(onset_s=Decimal(1), texts=(f"pt {name} awake",)),),
     )
-    write_edf(path, plan, Wave(1))
+    write_edf(path, plan, Wave("benchmark"))
     header_bytes = 256 * (_CHANNELS + 2)
     record_bytes = path.stat().st_size - header_bytes
     tal_at = _CHANNELS * _RATE * _RECORD_S * 2
@@ -112,7 +112,7 @@ def timed_fsync() -> Iterator[list[float]]:
     spent: list[float] = []
     originals = {name: getattr(os, name) for name in ("fsync", "fdatasync") if hasattr(os, name)}
 
-    def wrap(original):  # type: ignore[no-untyped-def]
+    def wrap(original: Callable[[int], None]) -> Callable[[int], None]:
         def call(descriptor: int) -> None:
             began = time.perf_counter()
             original(descriptor)

@@ -28,6 +28,16 @@ def _lines(path: str) -> list[str]:
         return []
 
 
+def disk_of(folder: Path) -> str:
+    """Return file system and kind of the disk ``folder`` lies on; no path."""
+    place = folder.resolve()
+    mounts = [line.split() for line in _lines("/proc/mounts")]
+    holding = [m for m in mounts if len(m) > 2 and place.is_relative_to(m[1])]
+    if not holding:
+        return "an unknown file system"
+    return max(holding, key=lambda mount: len(mount[1]))[2]
+
+
 def spread(values: Sequence[float]) -> str:
     """Return ``median (lowest-highest)``."""
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"

@@ -30,15 +30,17 @@ def file_ids(catalog: Catalog) -> list[int]:
         return [
             files.upsert_file(
                 tx,
-                tree="video",
-                path=path,
-                subject=path[:8],
-                segment=1,
-                size=1000 + n,
-                mtime_ns=10**18 + n,
-                inode=2**64 - 1 - n,
-                device=7,
-                sha256=f"{n:064x}",
+                files.SeenFile(
+                    tree="video",
+                    path=path,
+                    subject=path[:8],
+                    segment=1,
+                    size=1000 + n,
+                    mtime_ns=10**18 + n,
+                    inode=2**64 - 1 - n,
+                    device=7,
+                    sha256=f"{n:064x}",
+                ),
             )
             for n, path in enumerate(
                 ["abcd1234/abcd1234_1/abcd1234_1_0001.avi", "abcd1234/abcd1234_1.txt", "f00d5678/f00d5678_1/a.avi"]

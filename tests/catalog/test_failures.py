@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
@@ -32,6 +34,7 @@ def _sqlite(code: int) -> sqlite3.OperationalError:
         (sqlite3.SQLITE_BUSY_SNAPSHOT, LockedError),
         (sqlite3.SQLITE_LOCKED, LockedError),
         (sqlite3.SQLITE_FULL, NoSpaceError),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, NoSpaceError),
         (sqlite3.SQLITE_READONLY, UsageError),
         (sqlite3.SQLITE_READONLY_DIRECTORY, UsageError),
         (sqlite3.SQLITE_CANTOPEN, UsageError),
@@ -77,3 +80,24 @@ def test_errors_of_a_server(raised: SQLAlchemyError, kind: type[EcogsafeError]) 
 def test_other_errors_pass() -> None:
     with pytest.raises(ZeroDivisionError), as_our_errors():
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_CANTOPEN])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_takes_no_more_is_full_and_no_damage(
+    code: int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_values: object, **_more: object) -> None:
+        raise OSError(number, "full")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(NoSpaceError, match="full"), as_our_errors(tmp_path):
+        raise _sqlite(code)
+
+
+def test_an_error_of_a_disk_with_room_is_what_it_was(tmp_path: Path) -> None:
+    with pytest.raises(DamagedCatalogueError), as_our_errors(tmp_path):
+        raise _sqlite(sqlite3.SQLITE_IOERR_WRITE)
+    with pytest.raises(UsageError), as_our_errors(tmp_path / "gone"):
+        raise _sqlite(sqlite3.SQLITE_CANTOPEN)
+    assert list(tmp_path.iterdir()) == [], "the look at the disk left a file"

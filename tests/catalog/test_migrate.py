@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine
 
 from ecogsafe.catalog import database, meta, migrate, schema
 from ecogsafe.catalog.database import Catalog
@@ -19,8 +20,8 @@ _NEXT = """
 from alembic import op
 from sqlalchemy import Column, Integer, Text
 
-revision = "0003"
-down_revision = "0002"
+revision = "9000"
+down_revision = "{present}"
 
 
 def upgrade() -> None:
@@ -34,8 +35,8 @@ def upgrade() -> None:
 def next_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "migrations"
     shutil.copytree(migrate._FOLDER, folder)
-    module = folder / "versions" / "rev_0003_extra.py"
-    module.write_text(_NEXT.format(end="pass"))
+    module = folder / "versions" / "rev_9000_extra.py"
+    module.write_text(_NEXT.format(end="pass", present=schema.REVISION))
     monkeypatch.setattr(migrate, "_FOLDER", folder)
     return module
 
@@ -71,14 +72,14 @@ def test_an_older_catalogue_is_kept_and_migrated(
 ) -> None:
     path = tmp_path / "catalog.sqlite"
     _old(path)
-    monkeypatch.setattr(database, "REVISION", "0003")
+    monkeypatch.setattr(database, "REVISION", "9000")
     for _ in range(2):
         with Catalog.open(path) as catalog, catalog.read() as tx:
-            assert tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0003"
+            assert tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "9000"
             assert tx.exec_driver_sql("SELECT count(*) FROM extra").scalar() == 0
             assert meta.get(tx, "kept") == "yes"
-    with closing(sqlite3.connect(tmp_path / "catalog.sqlite.before-0003")) as kept:
-        assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite.before-9000")) as kept:
+        assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == (schema.REVISION,)
         assert kept.execute("SELECT value FROM meta WHERE name = 'kept'").fetchone() == ("yes",)
 
 
@@ -87,9 +88,9 @@ def test_a_migration_that_fails_leaves_the_older_revision_whole(
 ) -> None:
     path = tmp_path / "catalog.sqlite"
     _old(path)
-    next_revision.write_text(_NEXT.format(end="raise ZeroDivisionError"))
+    next_revision.write_text(_NEXT.format(end="raise ZeroDivisionError", present=schema.REVISION))
     with monkeypatch.context() as patch:
-        patch.setattr(database, "REVISION", "0003")
+        patch.setattr(database, "REVISION", "9000")
         with pytest.raises(ZeroDivisionError):
             Catalog.open(path)
     with Catalog.open(path) as catalog, catalog.read() as tx:
@@ -126,3 +127,29 @@ def test_the_tables_can_be_made_for_postgresql() -> None:
         assert ("BIGSERIAL" in made) == (table.name in ("journals", "files", "copies", "leases"))
         for index in table.indexes:
             str(CreateIndex(index).compile(dialect=dialect))
+
+
+def test_what_was_under_way_before_the_prefix_digests_starts_over(tmp_path: Path) -> None:
+    """The rows of its parts say something else by the same name: they are not read as if they were new."""
+    path = tmp_path / "catalog.sqlite"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as tx:
+        migrate.migrate(tx, "0003")
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("PRAGMA foreign_keys = OFF")
+        for number, state in enumerate(("open", "open", "done")):
+            old.execute(
+                "INSERT INTO sealings VALUES (?, 1, 9, 1, 1, 1, 1, 1, x'01', x'02', ?, 8, 30, 'then', ?)",
+                (f"s{number}", None if state == "done" else b"wrapped", state),
+            )
+            old.execute("INSERT INTO parts VALUES (?, 1, x'aa', 8, 5)", (f"s{number}",))
+    with engine.begin() as tx:
+        migrate.migrate(tx, schema.REVISION)
+        found = tx.exec_driver_sql("SELECT id, state, wrapped_key FROM sealings ORDER BY id").fetchall()
+        assert [tuple(row) for row in found] == [
+            ("s0", "abandoned", None),
+            ("s1", "abandoned", None),
+            ("s2", "done", None),
+        ]
+        assert tx.exec_driver_sql("SELECT prefix_sha256 FROM parts").fetchall() == []
+    engine.dispose()

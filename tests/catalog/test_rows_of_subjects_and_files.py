@@ -123,7 +123,7 @@ def test_a_store_that_moved_keeps_its_id(catalog: Catalog) -> None:
 
 def _upsert(tx: Any, **changes: Any) -> int:
     given: dict[str, Any] = {"tree": "video", "path": PATH, "subject": CODES[0], "segment": 2, **STAT}
-    return files.upsert_file(tx, **(given | changes))
+    return files.upsert_file(tx, files.SeenFile(**(given | changes)))
 
 
 def test_numbers_of_64_bits_come_back(catalog: Catalog) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ecogsafe.catalog import copies, leases, sealings, summaries, uploads
+from ecogsafe.catalog import copies, leases, sealings, summaries, sums, uploads
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Catalog
-from ecogsafe.catalog.sealings import PartRow, SealingRow, SourceStat
+from ecogsafe.catalog.sealings import PartRow, SealingRow
+from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.catalog.uploads import IntentRow, UploadRow
 from ecogsafe.core.errors import EcogsafeError, LockedError, SourceChangedError
 
@@ -62,7 +63,7 @@ def test_sealings_and_parts_come_back_as_they_were(catalog: Catalog, file_ids: l
         assert sealings.parts_of(tx, "s2") == {}
 
 
-@pytest.mark.parametrize("change", [{"plain_sha256": b"x" * 32}, {"length": 1}, {"crc64": 1}])
+@pytest.mark.parametrize("change", [{"prefix_sha256": b"x" * 32}, {"length": 1}, {"crc64": 1}])
 def test_a_part_is_never_another_one(catalog: Catalog, file_ids: list[int], change: dict[str, object]) -> None:
     part = PartRow("s1", 2, b"p" * 32, 8, 2**63)
     with catalog.write() as tx:
@@ -227,13 +228,13 @@ def test_summaries(catalog: Catalog, file_ids: list[int]) -> None:
         assert (two.store_id, two.files, two.checksum, two.oldest_evidence) == (STORE_IDS[1], 1, 1, day(5))
         assert (three.subject, three.files, three.bytes, three.oldest_evidence, three.bad) == (CODES[1], 0, 0, None, 1)
         assert summaries.copy_summaries(tx, CODES[1]) == [three]
-        protection = summaries.protection_summaries(tx, "stored")
+        protection = summaries.protection_summaries(sums.sums(tx), "stored")
         assert [(p.subject, p.copies, p.files, p.bytes) for p in protection] == [
             (CODES[0], 1, 1, 1001),
             (CODES[0], 2, 1, 1000),
             (CODES[1], 0, 1, 1002),
         ]
-        protection = summaries.protection_summaries(tx, "restored", CODES[0])
+        protection = summaries.protection_summaries(sums.sums(tx, CODES[0]), "restored")
         assert [(p.copies, p.files) for p in protection] == [(0, 1), (1, 1)]
         in_store = copies.copies_in_store(tx, STORE_IDS[0])
         assert [(row.file_id, file.path[:8]) for row, file in in_store] == [(a, CODES[0]), (b, CODES[0])]

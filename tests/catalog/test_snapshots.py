@@ -12,7 +12,8 @@ import pytest
 from ecogsafe.catalog import audit, copies, files, leases, meta, sealings, uploads
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Catalog
-from ecogsafe.catalog.sealings import PartRow, SealingRow, SourceStat
+from ecogsafe.catalog.sealings import PartRow, SealingRow
+from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.catalog.snapshots import copy_database, snapshot_to
 from ecogsafe.catalog.uploads import IntentRow, UploadRow
 from ecogsafe.core.errors import DamagedCatalogueError, NoSpaceError, UsageError

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from ecogsafe.catalog import database, files, subjects, summaries
 from ecogsafe.catalog.database import Catalog
@@ -53,16 +53,14 @@ def test_segments_that_stand_are_counted(catalog: Catalog) -> None:
         assert len(summaries.segment_summaries(tx, CODES[1])) == 1
 
 
-def test_a_catalogue_of_the_first_revision_is_migrated(tmp_path: Path) -> None:
+def test_a_catalogue_of_the_first_revision_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "catalog.sqlite"
-    with Catalog.open(path, create=True) as catalog, catalog.write() as tx:
-        subjects.add_subject(tx, CODES[0], revision=2)
-        assert files.file_totals(tx) == []
-    with closing(sqlite3.connect(path)) as old:
-        old.execute("ALTER TABLE subjects DROP COLUMN withdrawn_at")
-        old.execute("UPDATE alembic_version SET version_num = '0001'")
-        old.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "REVISION", "0001")
+        with Catalog.open(path, create=True) as old, old.write() as tx:
+            tx.exec_driver_sql("INSERT INTO subjects VALUES (?, '2024-03-02T08:00:00Z', 2)", (CODES[0],))
     with Catalog.open(path) as catalog, catalog.read() as tx:
         (row,) = subjects.subjects(tx)
         assert (row.code, row.revision, row.withdrawn_at) == (CODES[0], 2, None)
+        assert files.file_totals(tx) == []
     assert (tmp_path / f"catalog.sqlite.before-{database.REVISION}").exists()

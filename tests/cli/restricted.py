@@ -68,6 +68,20 @@ def small_disk(folder: Path, size: str, listing: Path) -> list[str]:
     return [*_namespace(), "sh", "-c", script, "sh"]
 
 
+def full_disk(folder: Path, room_bytes: int) -> list[str]:
+    """Return a prefix that runs a command with what ``folder`` holds on a disk that has only so much room left.
+
+    What the command writes there vanishes with the namespace.
+    """
+    place, aside = shlex.quote(str(folder)), shlex.quote(str(folder.with_name("aside")))
+    script = (
+        f"mkdir -p {aside} && mount --bind {place} {aside} && mount -t tmpfs -o size=4m none {place} || exit 99; "
+        f"cp -a {aside}/. {place} && head -c {room_bytes} /dev/zero > {place}/room || exit 99; "
+        f'cat /dev/zero > {place}/rest 2> /dev/null; rm {place}/room; exec "$@"'
+    )
+    return [*_namespace(), "sh", "-c", script, "sh"]
+
+
 def read_only(folder: Path) -> list[str]:
     """Return a prefix that runs a command with ``folder`` mounted read-only."""
     place = shlex.quote(str(folder))

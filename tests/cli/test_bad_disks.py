@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.lab import Lab
-from tests.cli.restricted import NEEDS_SETPRIV, need_mounts, read_only, small_disk, without_override
+from tests.cli.restricted import NEEDS_SETPRIV, full_disk, need_mounts, read_only, small_disk, without_override
 from tests.cli.trees import digests, tree_state
 
 
@@ -16,21 +18,36 @@ def stored(lab: Lab) -> Path:
     return store
 
 
-def test_a_full_disk_on_download(applied: Lab) -> None:
+def test_a_disk_without_room_for_a_download(applied: Lab) -> None:
     need_mounts()
     store = stored(applied)
     back, listing = applied.folder / "back", applied.folder / "listing"
     back.mkdir()
     words = ["--json", "download", "--from", store.as_uri(), "-d", back, "--jobs", "2"]
     done = applied.run(*words, status=3, prefix=small_disk(back, "200k", listing))
-    assert {e["code"] for e in done.of("error")} == {"no-space"}
-    kept = [Path(line) for line in listing.read_text().splitlines()]
-    assert len(kept) == done.summary["files"]["done"] > 0
-    assert not [p for p in kept if "ecogsafe" in p.name], "a part of a file was left"
+    assert done.error["code"] == "no-space"
+    assert "too few" in done.error["message"]
+    assert listing.read_text() == "", "something was begun"
     # and onto a disk with room
     again = applied.here(*words)
     assert digests(back) == {n: d for t in ("video", "text") for n, d in digests(applied.out / t).items()}
     assert again.summary["files"]["done"] == len(digests(back))
+
+
+def test_a_disk_that_others_fill_during_a_download(applied: Lab) -> None:
+    """Each file needs whole blocks, which the sum of the sizes does not know: the last ones do not fit."""
+    need_mounts()
+    store = stored(applied)
+    back, listing = applied.folder / "back", applied.folder / "listing"
+    back.mkdir()
+    sizes = [p.stat().st_size for t in ("video", "text") for p in (applied.out / t).rglob("*") if p.is_file()]
+    room = -(-sum(sizes) // 4096) * 4096
+    words = ["--json", "download", "--from", store.as_uri(), "-d", back, "--jobs", "2"]
+    done = applied.run(*words, status=3, prefix=small_disk(back, f"{room // 1024}k", listing))
+    assert {e["code"] for e in done.of("error")} == {"no-space"}
+    kept = [Path(line) for line in listing.read_text().splitlines()]
+    assert len(kept) == done.summary["files"]["done"] > 0
+    assert not [p for p in kept if "ecogsafe" in p.name], "a part of a file was left"
 
 
 def test_a_full_store(applied: Lab) -> None:
@@ -54,6 +71,25 @@ def test_an_outbox_without_room_for_the_whole_plan(handed_over: Lab) -> None:
     assert done.error["code"] == "no-space"
     assert tree_state(handed_over.export) == before
     assert (handed_over.folder / "listing").read_text() == ""
+
+
+@pytest.mark.parametrize("room_bytes", [0, 16_384, 65_536])
+def test_a_home_on_a_full_disk_is_not_a_damaged_one(applied: Lab, room_bytes: int) -> None:
+    need_mounts()
+    before = tree_state(applied.export), tree_state(applied.out)
+    prefix = full_disk(applied.home, room_bytes)
+    words = ["--json", "--home", applied.home]
+    for command in (
+        ["status"],
+        ["deid", "scan", applied.out, "--subject", applied.codes["a"]],
+    ):
+        done = applied.run(*words, *command, status=None, prefix=prefix)
+        assert "damaged" not in done.said, done.said
+        if done.status != 0:
+            assert (done.status, done.error["code"]) == (3, "no-space"), done.said
+            assert "make room" in done.error["next"]
+    assert (tree_state(applied.export), tree_state(applied.out)) == before
+    applied.here("status")
 
 
 @NEEDS_SETPRIV

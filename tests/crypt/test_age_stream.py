@@ -25,7 +25,7 @@ from ecogsafe.crypt.sealed_layout import (
     SealedLayout,
     plain_size_of,
 )
-from ecogsafe.crypt.unsealer import RangedOpener, Unsealer
+from ecogsafe.crypt.unsealer import ChunkRun, RangedOpener, Unsealer, open_prefix
 
 FIRST, SECOND = generate_identity(), generate_identity()
 NONCE = bytes(range(16))
@@ -265,3 +265,103 @@ def test_a_header_without_end_is_refused_before_it_fills_memory() -> None:
     unsealer = Unsealer([FIRST])
     with pytest.raises(HeaderError, match="without end"):
         list(unsealer.feed(endless))
+
+
+# runs of chunks, as downloads fetch them
+
+
+def _run_of(plain: bytes, first: int, after: int) -> tuple[ChunkRun, bytearray, bytes]:
+    """Return what opens the chunks ``[first, after)``, where they go, and their bytes."""
+    sealed, layout, _ = sealed_object(plain)
+    opened = open_prefix(sealed, [FIRST])
+    assert opened is not None
+    opener, payload_offset = opened
+    assert payload_offset == layout.payload_offset
+    with_last = after == layout.chunk_count()
+    out = bytearray(layout.plain_range(after - 1)[1] - layout.plain_range(first)[0])
+    cipher = sealed[layout.cipher_range(first)[0] : layout.cipher_range(after - 1)[1]]
+    return ChunkRun(opener, first, memoryview(out), with_last=with_last), out, cipher
+
+
+@settings(max_examples=40)
+@given(
+    size=sizes,
+    piece=st.sampled_from([7001, CHUNK_BYTES, SEALED_CHUNK_BYTES, 3 * SEALED_CHUNK_BYTES + 5]),
+    data=st.data(),
+)
+def test_a_run_of_chunks_in_pieces_of_any_size(size: int, piece: int, data: st.DataObject) -> None:
+    plain = bytes(range(256)) * (size // 256 + 1)
+    plain = plain[:size]
+    count = max(1, -(-size // CHUNK_BYTES))
+    first = data.draw(st.integers(0, count - 1))
+    after = data.draw(st.integers(first + 1, count))
+    run, out, cipher = _run_of(plain, first, after)
+    for start in range(0, len(cipher), piece):
+        assert not run.is_complete
+        run.feed(cipher[start : start + piece])
+    run.finish()
+    assert bytes(out) == plain[first * CHUNK_BYTES : after * CHUNK_BYTES]
+    with pytest.raises(PayloadError):
+        run.feed(b"x")
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "swapped", "not the last"])
+def test_a_run_of_chunks_that_is_not_right(how: str) -> None:
+    plain = bytes(3 * CHUNK_BYTES + 100)
+    run, _, cipher = _run_of(plain, 1, 4 if how != "not the last" else 3)
+    wrong = bytearray(cipher)
+    if how == "flipped":
+        wrong[SEALED_CHUNK_BYTES + 9] ^= 1
+    elif how == "cut":
+        del wrong[-1]
+    elif how == "swapped":
+        wrong[:SEALED_CHUNK_BYTES], wrong[SEALED_CHUNK_BYTES : 2 * SEALED_CHUNK_BYTES] = (
+            wrong[SEALED_CHUNK_BYTES : 2 * SEALED_CHUNK_BYTES],
+            wrong[:SEALED_CHUNK_BYTES],
+        )
+    else:
+        # the first chunks of a file, given out for all of it
+        run, _, _ = _run_of(plain, 1, 3)
+        run._with_last = True
+    with pytest.raises(PayloadError):
+        run.feed(wrong)
+        run.finish()
+
+
+def test_a_prefix_in_pieces() -> None:
+    sealed, layout, _ = sealed_object(b"x")
+    for size in (0, 1, layout.payload_offset - 1):
+        assert open_prefix(sealed[:size], [FIRST]) is None
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, 2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 7])
+@pytest.mark.parametrize("first", [0, 5])
+def test_a_run_of_chunks_is_its_chunks_one_after_the_other(size: int, first: int) -> None:
+    if size == 0 and first:
+        return
+    sealer = ChunkSealer(FileKey.new(), NONCE)
+    plain = bytes(range(256)) * (size // 256 + 1)
+    count = max(1, -(-size // CHUNK_BYTES))
+    last = first + count - 1
+    out = bytearray(size + count * TAG_BYTES)
+    sealer.seal_run_into(first, memoryview(plain)[:size], memoryview(out), last=last)
+    starts = range(0, max(size, 1), CHUNK_BYTES)
+    chunks = (plain[start : min(start + CHUNK_BYTES, size)] for start in starts)
+    assert out == b"".join(sealer.seal(first + n, c, last=first + n == last) for n, c in enumerate(chunks))
+
+
+@pytest.mark.parametrize(
+    ("size", "out_size", "last"),
+    [
+        (CHUNK_BYTES + 1, CHUNK_BYTES + 1 + 2 * TAG_BYTES, 9),
+        (2 * CHUNK_BYTES, 2 * SEALED_CHUNK_BYTES, 0),
+        (CHUNK_BYTES, SEALED_CHUNK_BYTES - 1, 9),
+        (CHUNK_BYTES, SEALED_CHUNK_BYTES + TAG_BYTES, 9),
+        (0, TAG_BYTES, 9),
+    ],
+    ids=["a short one before the last", "behind the last", "too little room", "too much room", "nothing"],
+)
+def test_a_run_that_is_no_run_of_chunks_is_refused(size: int, out_size: int, last: int) -> None:
+    sealer = ChunkSealer(FileKey.new(), NONCE)
+    with pytest.raises(ValueError, match="chunk"):
+        sealer.seal_run_into(0, memoryview(bytes(size)), memoryview(bytearray(out_size)), last=last)

@@ -143,6 +143,12 @@ class SeaweedServer:
         """Return the end of the server's log."""
         return (self._folder / "weed.log").read_text(errors="replace")[-2000:]
 
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> None:
         """End the process we started; its data is thrown away, so nothing needs flushing."""
         if self._process is not None:

@@ -40,13 +40,33 @@ def test_one_line_a_segment_with_the_gaps_between(handed_over: Lab) -> None:
 
 def test_what_stays_is_told_in_groups_and_listed_with_v(handed_over: Lab) -> None:
     short, long = _plan(handed_over), _plan(handed_over, "-v")
-    grouped = "stays in EXPORT by rule (-v lists it): 4 × unknown kind, 3 × report, 1 × OLE compound file (.epo)"
-    assert grouped in short and "58 files of other patients: not touched" in short
+    reasons = "3 × report, 3 × unknown kind, 1 × backup copy, 1 × OLE compound file (.epo)"
+    assert f"stays in EXPORT by rule (-v lists it): {reasons}" in short
+    assert "58 files of other patients: not touched" in short
     assert not [line for line in short if line.startswith("left ")]
-    assert len([line for line in long if line.startswith("left ")]) == 8
+    left = [line for line in long if line.startswith("left ")]
+    assert len(left) == 8 + 58
     decided = [line for line in long if line.startswith(("last name", "first name", "mrn", "also"))]
     assert len(decided) >= 10 and not set(decided) & set(short)
     assert [line for line in short if re.fullmatch(r"\d+ identifiers searched for \(-v tells how each is\)", line)]
+
+
+def test_files_of_other_patients_are_listed_masked(handed_over: Lab) -> None:
+    lab = handed_over
+    short = _plan(lab)
+    told = [line for line in short if line.endswith("belongs to somebody else, left where it was")]
+    folders = [int(found[1]) for line in told if (found := re.search(r", (\d+) files:", line))]
+    (more,) = (int(found[1]) for line in short if (found := re.match(r" {5}and (\d+) more folders or files", line)))
+    assert len(folders) == 3 and len(told) == 8, "a study folder or a loose file of another patient is not listed"
+    assert sum(folders) + len(told) - len(folders) + more == 58
+    done = lab.here("--json", "deid", "plan", lab.export, "--identifiers", lab.identifiers("b"))
+    items = [i for i in done.of("item", status="left_behind") if i["details"].get("somebody_elses")]
+    assert len(items) == done.summary["counts"]["not_touched"] == 58
+    assert done.summary["files"]["left_behind"] == len(done.of("item", status="left_behind"))
+    assert all("•••" in item["path"] and "subject" not in item for item in items)
+    assert lab.ledger is not None
+    others = [p for p in lab.ledger.patients if p.key != "b"]
+    assert lab.residue_in_words([name for p in others for name in (p.last_name, p.first_name, p.mrn)]) == []
 
 
 def test_what_should_have_been_understood_is_always_listed(handed_over: Lab) -> None:
@@ -116,3 +136,14 @@ def test_a_wrong_password_stops_a_plan(handed_over: Lab) -> None:
 )
 def test_lengths_of_time(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_the_clock_of_every_study_is_told_with_v_and_in_json(handed_over: Lab) -> None:
+    lab = handed_over
+    short, long = _plan(lab), _plan(lab, "-v")
+    told = [line for line in long if "clock drift of the EEG against the wall clock: largest residual" in line]
+    assert len(told) == 3 and not set(told) & set(short)
+    done = lab.here("--json", "deid", "plan", lab.export, "--identifiers", lab.identifiers("b"))
+    clocks = [i["details"]["clock"] for i in done.of("item", action="segment")]
+    assert len(clocks) == 3 and all(c["rows"] > 1 and c["rate_hz"] > 0 for c in clocks)
+    assert all(c["clip_offset_hours"] == 0 for c in clocks)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ecogsafe.core.errors import ExitStatus, StoreRefusedError, StoreUnreachableError, WrongPasswordError
+from ecogsafe.core.errors import ExitStatus, NoSpaceError, StoreRefusedError, StoreUnreachableError, WrongPasswordError
 from ecogsafe.core.private import Secret
 from ecogsafe.crypt.age_file import seal
 from ecogsafe.crypt.checksums import crc64nvme
@@ -193,6 +193,11 @@ def test_a_dry_run(sent: SmallLab) -> None:
     assert ended.status is ExitStatus.DONE
     assert len(ended.keys("planned")) == 8
     assert back(sent) == {}
+    fetch(sent, subjects=(CODE,))
+    ended = fetch(sent, dry_run=True)
+    assert ended.run is not None
+    assert ended.run.message.startswith("4 files, ")
+    assert "4 that stand here already" in ended.run.message
 
 
 # versions, and both forms of one file
@@ -340,7 +345,7 @@ def test_a_full_disk(sent: SmallLab, monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(28, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr("ecogsafe.transfer.receiving.os.fsync", fsync)
+    monkeypatch.setattr("ecogsafe.transfer.landing.os.fsync", fsync)
     ended = fetch(sent)
     assert ended.status is ExitStatus.PARTIAL
     assert {e.code for e in ended.errors()} == {"no-space"}
@@ -349,6 +354,54 @@ def test_a_full_disk(sent: SmallLab, monkeypatch: pytest.MonkeyPatch) -> None:
     full.set()
     assert fetch(sent).status is ExitStatus.DONE
     assert back(sent) == sources(sent)
+
+
+def test_a_plan_that_does_not_fit(sent: SmallLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is begun, and the message says how much is short; what is here already needs no room."""
+    clip, edf = (sources(sent)[name] for name in (CLIP, EDF))
+    fetch(sent, globs=(CLIP,), subjects=(CODE,))
+    before = back(sent)
+    real = os.statvfs
+
+    def statvfs(path: Any) -> Any:
+        told = real(path)
+        return os.statvfs_result((1, 1, *told[2:4], len(edf) + 5, *told[5:]))
+
+    monkeypatch.setattr("ecogsafe.service.download_room.os.statvfs", statvfs)
+    wishes: dict[str, Any] = {"globs": ("*_1*",), "subjects": (CODE,)}
+    ended = fetch(sent, globs=(CLIP, EDF), subjects=(CODE,))
+    assert ended.status is ExitStatus.DONE, "one file of the two is here already"
+    (sent.folder / "back" / EDF).unlink()
+    (sent.folder / "back" / CLIP).unlink()
+    ended = fetch(sent, **wishes)
+    assert ended.status is ExitStatus.PARTIAL
+    assert isinstance(ended.error, NoSpaceError)
+    assert f"{len(clip) - 5:,} too few" in ended.error.problem
+    assert back(sent) == {}
+    assert before != {}
+    dry = fetch(sent, **wishes, dry_run=True)
+    assert dry.status is ExitStatus.DONE
+    assert dry.run is not None
+    assert "too few" in dry.run.message
+
+
+def test_what_a_killed_run_left_beside_a_file_that_is_here(sent: SmallLab) -> None:
+    fetch(sent)
+    target = sent.folder / "back" / CLIP
+    for suffix in ("ecogsafe-part", "ecogsafe-ranges"):
+        target.with_name(f".{target.name}.{suffix}").write_bytes(b"x")
+    assert fetch(sent).status is ExitStatus.DONE
+    assert back(sent) == sources(sent)
+
+
+def test_one_request_for_a_file_that_the_catalogue_knows(
+    sent: SmallLab, in_memory: StoresInMemory, store: MemoryStore
+) -> None:
+    watched = Faulty(store)
+    in_memory.add(URL, watched)
+    fetch(sent)
+    asked = [method for method, key in watched.calls if not key.startswith("_ecogsafe/") and method != "list"]
+    assert asked == ["read"] * 8
 
 
 def test_a_folder_that_cannot_be_written(sent: SmallLab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from ecogsafe.core.errors import ExitStatus, SourceChangedError
-from ecogsafe.service.gate import Cleared, ClearedWatch, Gate, open_cleared
+from ecogsafe.service.gate import Gate
 from ecogsafe.service.outgoing import find_outgoing
 from ecogsafe.service.running import running
+from ecogsafe.transfer.file_order import Cleared, ClearedWatch, FileOrder
 from ecogsafe.transfer.source import FileSource
 from tests.service.small_lab import CODES, NAME, SmallLab
 
@@ -221,8 +222,8 @@ def test_a_file_replaced_after_the_gate_is_not_opened(small_lab: SmallLab) -> No
     root = os.open(small_lab.out, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with pytest.raises(SourceChangedError):
-            open_cleared(root, file, cleared)
-        open_cleared(root, file, None).close()
+            FileOrder(root, str(file.relative), file.shown, cleared).open()
+        FileOrder(root, str(file.relative), file.shown).open().close()
     finally:
         os.close(root)
 

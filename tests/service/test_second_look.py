@@ -103,7 +103,7 @@ def test_what_a_killed_run_stored_is_adopted(
         raise EcogsafeError("x", "killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ecogsafe.catalog.copies.record_copy", killed)
+        patched.setattr("ecogsafe.catalog.copies.record_copies", killed)
         send(small_lab, encrypt=encrypt)
     with small_lab.reading() as tx:
         assert len(uploads.open_intents(tx)) == 2
@@ -129,7 +129,7 @@ def test_a_changed_source_is_not_what_the_killed_run_stored(
         raise EcogsafeError("x", "killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ecogsafe.catalog.copies.record_copy", killed)
+        patched.setattr("ecogsafe.catalog.copies.record_copies", killed)
         send(small_lab, encrypt=True)
     change(small_lab)
     ended = send(small_lab, encrypt=True)

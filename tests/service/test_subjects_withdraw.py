@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from datetime import datetime
+
+import pytest
 
 from ecogsafe.catalog import audit, copies, files, stores, subjects, uploads
 from ecogsafe.catalog.copies import CopyRow
@@ -11,7 +14,7 @@ from ecogsafe.catalog.uploads import UploadRow
 from ecogsafe.service.home import Home
 from tests.cli.lab import Lab
 from tests.cli.trees import tree_state
-from tests.service.looking import reading
+from tests.service.looking import linking_key, reading, write_edf
 
 STAMP = "2026-01-02T03:04:05.000000Z"
 STORE = "cc" * 16
@@ -32,15 +35,17 @@ def _in_a_bucket(lab: Lab, code: str, *, versions: tuple[str | None, ...]) -> No
         for n, version in enumerate(versions):
             file_id = files.upsert_file(
                 tx,
-                tree="video",
-                path=f"{code}/{code}_1/{code}_1.eeg",
-                subject=code,
-                segment=1,
-                size=10,
-                mtime_ns=n,
-                inode=n,
-                device=1,
-                sha256=f"{n:064x}",
+                files.SeenFile(
+                    tree="video",
+                    path=f"{code}/{code}_1/{code}_1.eeg",
+                    subject=code,
+                    segment=1,
+                    size=10,
+                    mtime_ns=n,
+                    inode=n,
+                    device=1,
+                    sha256=f"{n:064x}",
+                ),
             )
             row = CopyRow(
                 id=0,
@@ -171,3 +176,52 @@ def test_data_that_another_home_de_identified_can_be_withdrawn(lab: Lab) -> None
 
 def test_a_subject_without_copies_says_so(applied: Lab) -> None:
     assert "no copy is recorded" in applied.here("--yes", "subjects", "withdraw", applied.codes["b"]).out
+
+
+def _more_of(lab: Lab) -> None:
+    assert lab.ledger is not None
+    write_edf(lab.export, lab.ledger.patient("a"), 1, start=datetime(2023, 5, 6, 7, 8, 9), name="late")
+
+
+def test_no_further_recording_of_a_withdrawn_person_is_taken_in(applied: Lab) -> None:
+    code = applied.codes["a"]
+    _more_of(applied)
+    applied.here("--yes", "subjects", "withdraw", code)
+    before = tree_state(applied.export), tree_state(applied.out), linking_key(applied)
+    words = [applied.export, "--identifiers", applied.identifiers("a")]
+    for command in (
+        ["plan", *words],
+        ["apply", *words, "--to", applied.out],
+        ["plan", applied.export, "--subject", code],
+    ):
+        refused = applied.here("--json", "deid", *command, status=2)
+        assert "was withdrawn on" in refused.error["message"], command
+        assert f"subjects withdraw {code} --undo" in refused.error["next"]
+    assert (tree_state(applied.export), tree_state(applied.out), linking_key(applied)) == before
+    # what was applied before can be taken back, and a mistake can be mended
+    applied.here("--yes", "subjects", "withdraw", code, "--undo")
+    applied.here("deid", "apply", *words, "--to", applied.out, "--settle", "0")
+    applied.here("--yes", "subjects", "withdraw", code)
+    applied.here("--yes", "deid", "undo", code)
+
+
+def test_an_apply_that_was_cut_is_not_finished_for_a_withdrawn_person(
+    applied: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = applied.codes["a"]
+    _more_of(applied)
+    words = ["deid", "apply", applied.export, "--identifiers", applied.identifiers("a"), "--to", applied.out]
+
+    def killed(*_values: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ecogsafe.deid.mover.patch_source", killed)
+    applied.here(*words, "--settle", "0", status=None)
+    monkeypatch.undo()
+    with reading(applied) as tx:
+        assert subjects.open_journals(tx, code)
+    applied.here("--yes", "subjects", "withdraw", code)
+    assert "was withdrawn on" in applied.here("--json", *words, status=2).error["message"]
+    applied.here("--yes", "deid", "undo", code)
+    with reading(applied) as tx:
+        assert not subjects.open_journals(tx, code)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 from awscrt.checksums import combine_crc64nvme
 from hypothesis import given, settings
@@ -11,7 +9,6 @@ from hypothesis import strategies as st
 
 from ecogsafe.core.errors import StoreRefusedError
 from ecogsafe.stores.bodies import (
-    BodyReader,
     body_crc64,
     body_size,
     buffers,
@@ -56,20 +53,6 @@ def test_checksum_text_comes_back(crc64: int) -> None:
 @pytest.mark.parametrize("text", [None, "", "rosUhgp5mIg=-2", "rosUhgp5mA==", "not base64!", "é"])
 def test_what_is_no_whole_checksum_is_none(text: str | None) -> None:
     assert crc64_from_text(text) is None
-
-
-@given(bodies, st.lists(st.tuples(st.integers(-5, 90), st.integers(-1, 50)), max_size=8))
-@settings(max_examples=60)
-def test_body_reader_reads_like_a_file(pieces: list[bytes], steps: list[tuple[int, int]]) -> None:
-    whole = b"".join(pieces)
-    reader, plain = BodyReader(pieces), io.BytesIO(whole)
-    assert len(reader) == len(whole) and reader.readable() and reader.seekable()
-    for offset, count in steps:
-        assert reader.seek(offset) == plain.seek(min(max(offset, 0), len(whole)))
-        assert reader.read(count) == plain.read(count)
-        assert reader.tell() == plain.tell()
-    assert reader.seek(0, io.SEEK_END) == len(whole)
-    assert reader.read() == b""
 
 
 def test_wide_memoryviews_are_counted_in_bytes() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from ecogsafe.core.errors import (
     ChecksumRefusedError,
+    InterruptedRunError,
     ObjectExistsError,
     StillColdError,
+    StoreBusyError,
     StoreError,
     StoreRefusedError,
     StoreUnreachableError,
@@ -19,7 +24,7 @@ from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.faulty import Fault, Faulty, Script
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import ObjectInfo, Store
-from ecogsafe.stores.retrying import Backoff, Retrying
+from ecogsafe.stores.retrying import Backoff, Retrying, Wait
 
 KEY = "abcd1234/abcd1234_1.edf"
 DATA = sample("retried", 300_000)
@@ -89,6 +94,57 @@ def test_an_interrupted_pause_ends_the_trying() -> None:
     with pytest.raises(KeyboardInterrupt):
         Retrying(faulty, pause=stop).head(KEY)
     assert faulty.count("head") == 1
+
+
+def test_a_run_that_is_to_stop_does_not_wait() -> None:
+    stop = threading.Event()
+    faulty = Faulty(MemoryStore(), {"put": [before()] * 9, "head": [before()] * 9})
+    store = Retrying(
+        faulty,
+        backoff=Backoff(first_s=60, longest_s=60),
+        stop=stop,
+        on_wait=lambda wait: stop.set(),
+        chance=lambda: 1.0,
+    )
+    began = time.monotonic()
+    for call in (lambda: store.head(KEY), lambda: put(store, KEY, DATA), lambda: put(store, KEY, DATA)):
+        with pytest.raises(InterruptedRunError) as caught:
+            call()
+        assert caught.value.item == URL and "again" in caught.value.next
+    assert time.monotonic() - began < 10
+    assert (faulty.count("head"), faulty.count("put")) == (1, 2)
+
+
+def test_a_pause_ends_when_the_run_is_stopped_during_it() -> None:
+    stop = threading.Event()
+    faulty = Faulty(MemoryStore(), {"head": [before()] * 9})
+    store = Retrying(faulty, backoff=Backoff(first_s=60, longest_s=60), stop=stop, chance=lambda: 1.0)
+    timer = threading.Timer(0.1, stop.set)
+    timer.start()
+    with pytest.raises(InterruptedRunError):
+        store.head(KEY)
+    timer.join()
+    assert faulty.count("head") == 1
+
+
+def test_every_pause_is_told_and_every_wish_for_fewer_requests_counted() -> None:
+    told: list[Wait] = []
+    busy = Fault(error=StoreBusyError(URL, "is busy (SlowDown)"))
+    faulty = Faulty(MemoryStore("memory://lab", name="lab"), {"head": [before(), busy, busy], "list_parts": [busy] * 9})
+    store = Retrying(
+        faulty, backoff=Backoff(attempts=4), on_wait=told.append, pause=lambda seconds: None, chance=lambda: 1.0
+    )
+    store.head(KEY)
+    assert [(wait.store, wait.code, wait.failures, wait.pause_s) for wait in told] == [
+        ("lab", "store-unreachable", 1, 0.5),
+        ("lab", "store-busy", 2, 1.0),
+        ("lab", "store-busy", 3, 2.0),
+    ]
+    assert told[2].text == "lab: is busy (SlowDown); trying again in 2 s"
+    assert store.busy_answers == 2
+    with pytest.raises(StoreBusyError):
+        store.list_parts(KEY, "u")
+    assert len(told) == 6 and store.busy_answers == 6, "the last answer is not waited for, but it counts"
 
 
 def test_harmless_calls_are_repeated() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore import exceptions as sdk
-from botocore.response import StreamingBody
 from botocore.stub import Stubber
+from urllib3 import exceptions as http
 
 from ecogsafe.core.errors import (
     ChecksumRefusedError,
@@ -17,6 +16,7 @@ from ecogsafe.core.errors import (
     ObjectExistsError,
     ObjectMissingError,
     StillColdError,
+    StoreBusyError,
     StoreError,
     StoreFullError,
     StoreRefusedError,
@@ -30,6 +30,7 @@ from ecogsafe.stores.protocol import UploadedPart
 from ecogsafe.stores.s3 import S3Store
 from ecogsafe.stores.s3_connect import connect
 from ecogsafe.stores.s3_errors import s3_error
+from tests.servers.scripted import Answer, ScriptedServer, error
 
 URL = "s3://lab-video/eeg"
 KEY = "abcd1234/abcd1234_1.edf"
@@ -51,8 +52,14 @@ def make(endpoint_url: str | None = "http://127.0.0.1:9", **more: Any) -> S3Stor
 
 
 @pytest.fixture
-def store() -> Iterator[S3Store]:
-    made = make()
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: ScriptedServer) -> Iterator[S3Store]:
+    made = make(server.url)
     yield made
     made.close()
 
@@ -87,9 +94,10 @@ def client_error(code: str, status: int) -> sdk.ClientError:
         ("SignatureDoesNotMatch", 403, StoreRefusedError),
         ("ExpiredToken", 400, StoreRefusedError),
         ("RequestTimeTooSkewed", 403, StoreRefusedError),
-        ("SlowDown", 503, StoreUnreachableError),
-        ("503", 503, StoreUnreachableError),
-        ("TooManyRequests", 429, StoreUnreachableError),
+        ("SlowDown", 503, StoreBusyError),
+        ("503", 503, StoreBusyError),
+        ("TooManyRequests", 429, StoreBusyError),
+        ("500", 500, StoreUnreachableError),
         ("InternalError", 200, StoreUnreachableError),
         ("RequestTimeout", 400, StoreUnreachableError),
         ("QuotaExceeded", 403, StoreFullError),
@@ -134,6 +142,11 @@ SECRET_ENDPOINT = "https://user:hidden@minio.example.org"
         (sdk.SSOTokenLoadError(error_msg="hidden"), StoreRefusedError),
         (sdk.ParamValidationError(report="hidden"), StoreRefusedError),
         (ConnectionResetError("hidden"), StoreUnreachableError),
+        (http.SSLError("certificate verify failed: hidden"), StoreRefusedError),
+        (http.SSLError("EOF occurred hidden"), StoreUnreachableError),
+        (http.ConnectTimeoutError("hidden"), StoreUnreachableError),
+        (http.ProxyError("hidden", OSError("hidden")), StoreUnreachableError),
+        (http.ProtocolError("hidden"), StoreUnreachableError),
     ],
 )
 def test_errors_of_the_sdk(error: Exception, kind: type[StoreError]) -> None:
@@ -144,35 +157,33 @@ def test_errors_of_the_sdk(error: Exception, kind: type[StoreError]) -> None:
     assert ours.next
 
 
-def head_answer(**more: Any) -> dict[str, Any]:
-    return {"ContentLength": len(DATA), "ETag": '"e"', "ChecksumCRC64NVME": CRC_TEXT} | more
+def head_answer(**more: str) -> Answer:
+    return Answer(announced=len(DATA), headers={"x-amz-checksum-crc64nvme": CRC_TEXT} | more)
 
 
 @pytest.mark.parametrize(
-    ("answer", "crc64"),
+    ("headers", "crc64"),
     [
-        (head_answer(), CRC),
-        (head_answer(ChecksumType="FULL_OBJECT"), CRC),
-        (head_answer(ChecksumType="COMPOSITE"), None),
-        (head_answer(ChecksumCRC64NVME=f"{CRC_TEXT}-2"), None),
-        ({"ContentLength": len(DATA), "ETag": '"e"'}, None),
-        ({"ContentLength": len(DATA), "ETag": '"e"', "ChecksumCRC32": "AAAAAA=="}, None),
+        ({"x-amz-checksum-crc64nvme": CRC_TEXT}, CRC),
+        ({"x-amz-checksum-crc64nvme": CRC_TEXT, "x-amz-checksum-type": "FULL_OBJECT"}, CRC),
+        ({"x-amz-checksum-crc64nvme": CRC_TEXT, "x-amz-checksum-type": "COMPOSITE"}, None),
+        ({"x-amz-checksum-crc64nvme": f"{CRC_TEXT}-2"}, None),
+        ({}, None),
+        ({"x-amz-checksum-crc32": "AAAAAA=="}, None),
     ],
 )
 def test_only_a_checksum_of_the_whole_object_is_believed(
-    store: S3Store, stub: Stubber, answer: dict[str, Any], crc64: int | None
+    store: S3Store, server: ScriptedServer, headers: dict[str, str], crc64: int | None
 ) -> None:
-    asked = {"Bucket": "lab-video", "Key": f"eeg/{KEY}", "ChecksumMode": "ENABLED"}
-    stub.add_response("head_object", answer, asked)
+    server.then(Answer(announced=len(DATA), headers=headers))
     info = store.head(KEY)
     assert info is not None and info.crc64 == crc64 and info.size == len(DATA)
+    assert server.asked[0].headers["x-amz-checksum-mode"] == "ENABLED"
 
 
-def test_evidence_holds_both_clocks_and_the_version(store: S3Store, stub: Stubber) -> None:
-    date = {"HTTPHeaders": {"date": "Mon, 02 Mar 2026 10:00:00 GMT"}}
-    told = {"Metadata": {"ecogsafe-upload": "tok"}, "VersionId": "v1", "StorageClass": "DEEP_ARCHIVE"}
-    stub.add_response("head_object", head_answer(ResponseMetadata=date, **told))
-    stub.add_response("head_object", head_answer(ResponseMetadata={"HTTPHeaders": {"date": "no date"}}))
+def test_evidence_holds_both_clocks_and_the_version(store: S3Store, server: ScriptedServer) -> None:
+    told = {"x-amz-meta-ecogsafe-upload": "tok", "x-amz-version-id": "v1", "x-amz-storage-class": "DEEP_ARCHIVE"}
+    server.then(head_answer(**told), head_answer(Date="no date"))
     info, other = store.head(KEY), store.head(KEY)
     assert info is not None and info.store_date is not None and info.checked_at is not None
     assert info.store_date.isoformat() == "2026-03-02T10:00:00+00:00"
@@ -180,39 +191,45 @@ def test_evidence_holds_both_clocks_and_the_version(store: S3Store, stub: Stubbe
     assert other is not None and other.store_date is None
 
 
-def test_a_missing_bucket_is_not_a_missing_object(store: S3Store, stub: Stubber) -> None:
-    stub.add_client_error("head_object", "404", http_status_code=404)
-    stub.add_client_error("head_bucket", "404", http_status_code=404)
+def test_an_object_without_a_size_is_none_that_can_be_judged(store: S3Store, server: ScriptedServer) -> None:
+    server.then(Answer(announced=-1), Answer(announced=-1, body=DATA, close=True))
+    for call in (lambda: store.head(KEY), lambda: got(store, KEY)):
+        with pytest.raises(StoreRefusedError):
+            call()
+
+
+def test_a_missing_bucket_is_not_a_missing_object(store: S3Store, server: ScriptedServer) -> None:
+    server.then(Answer(status=404), Answer(status=404))
     with pytest.raises(StoreRefusedError) as caught:
         store.head(KEY)
     assert "no such bucket" in caught.value.problem
-    stub.add_client_error("head_object", "404", http_status_code=404)
-    stub.add_response("head_bucket", {})
-    stub.add_client_error("head_object", "404", http_status_code=404)
+    server.then(Answer(status=404), Answer(), Answer(status=404))
     assert store.head(KEY) is None
     assert store.head(KEY) is None, "the bucket is asked for once only"
-    stub.assert_no_pending_responses()
+    assert [asked.target for asked in server.asked[2:]] == [
+        f"/lab-video/eeg/{KEY}",
+        "/lab-video",
+        f"/lab-video/eeg/{KEY}",
+    ]
 
 
-def test_a_put_asks_for_checksum_token_and_no_replacing(store: S3Store, stub: Stubber) -> None:
-    stub.add_response(
-        "put_object",
-        {"ETag": '"e"', "ChecksumCRC64NVME": CRC_TEXT, "VersionId": "v2"},
-        {
-            "Bucket": "lab-video",
-            "Key": f"eeg/{KEY}",
-            "Body": DATA,
-            "ContentLength": len(DATA),
-            "Metadata": {"ecogsafe-upload": "tok"},
-            "ChecksumAlgorithm": "CRC64NVME",
-            "ChecksumCRC64NVME": CRC_TEXT,
-            "IfNoneMatch": "*",
-            "StorageClass": "GLACIER_IR",
-        },
-    )
+def test_a_put_asks_for_checksum_token_and_no_replacing(store: S3Store, server: ScriptedServer) -> None:
+    server.then(Answer(headers={"x-amz-version-id": "v2"}))
     info = store.put(KEY, DATA, crc64=CRC, token="tok", storage_class="GLACIER_IR")
     assert (info.crc64, info.token, info.version_id, info.size) == (CRC, "tok", "v2", len(DATA))
-    stub.assert_no_pending_responses()
+    (asked,) = server.asked
+    assert (asked.method, asked.target, asked.body) == ("PUT", f"/lab-video/eeg/{KEY}", DATA)
+    wanted = {
+        "content-length": str(len(DATA)),
+        "x-amz-meta-ecogsafe-upload": "tok",
+        "x-amz-sdk-checksum-algorithm": "CRC64NVME",
+        "x-amz-checksum-crc64nvme": CRC_TEXT,
+        "if-none-match": "*",
+        "x-amz-storage-class": "GLACIER_IR",
+        "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
+    }
+    assert wanted.items() <= asked.headers.items()
+    assert "expect" not in asked.headers and "transfer-encoding" not in asked.headers
 
 
 @pytest.mark.parametrize(
@@ -238,20 +255,31 @@ def test_encryption_by_the_store_is_asked_for(sse: str, asked: dict[str, str]) -
     store.close()
 
 
-def test_a_store_that_tells_no_checksum_is_asked_once_more_and_then_no_more(store: S3Store, stub: Stubber) -> None:
-    silent = {"ContentLength": len(DATA), "ETag": '"e"', "Metadata": {"ecogsafe-upload": "check"}}
-    stub.add_response("put_object", {"ETag": '"e"'})
-    stub.add_response("head_object", silent)
-    stub.add_response("put_object", {"ETag": '"f"'})
+def test_encryption_by_the_store_is_asked_for_small_objects_too(server: ScriptedServer) -> None:
+    with_key = make(server.url, sse="aws:kms:arn:aws:kms:x")
+    put(with_key, KEY, DATA)
+    headers = server.asked[0].headers
+    assert headers["x-amz-server-side-encryption"] == "aws:kms"
+    assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == "arn:aws:kms:x"
+    with_key.close()
+
+
+SILENT = Answer(headers={"x-amz-checksum-crc64nvme": ""})
+
+
+def test_a_store_that_tells_no_checksum_is_asked_once_more_and_then_no_more(
+    store: S3Store, server: ScriptedServer
+) -> None:
+    silent = Answer(announced=len(DATA), headers={"x-amz-meta-ecogsafe-upload": "check"})
+    server.then(SILENT, silent, Answer(headers={"x-amz-checksum-crc64nvme": "", "ETag": '"f"'}))
     assert put(store, KEY, DATA).crc64 is None
     assert put(store, KEY, DATA).etag == '"f"'
-    stub.assert_no_pending_responses()
+    assert server.methods == ["PUT", "HEAD", "PUT"]
 
 
-def test_a_checksum_that_only_head_tells_is_taken_if_the_object_is_ours(store: S3Store, stub: Stubber) -> None:
+def test_a_checksum_that_only_head_tells_is_taken_if_the_object_is_ours(store: S3Store, server: ScriptedServer) -> None:
     for token, crc64 in (("check", CRC), ("another", None)):
-        stub.add_response("put_object", {"ETag": '"e"'})
-        stub.add_response("head_object", head_answer(Metadata={"ecogsafe-upload": token}))
+        server.then(SILENT, head_answer(**{"x-amz-meta-ecogsafe-upload": token}))
         assert put(store, KEY, DATA).crc64 == crc64
 
 
@@ -299,69 +327,24 @@ def test_folder_markers_are_no_objects(store: S3Store, stub: Stubber) -> None:
     assert [info.key for info in store.list()] == ["a/b.edf"]
 
 
-def streaming(data: bytes, announced: int) -> StreamingBody:
-    return StreamingBody(io.BytesIO(data), announced)
-
-
-def test_a_body_that_ends_early_is_an_error(store: S3Store, stub: Stubber) -> None:
-    stub.add_response("get_object", {"Body": streaming(DATA[:-1], len(DATA)), "ContentLength": len(DATA)})
+def test_a_body_that_ends_early_is_an_error(store: S3Store, server: ScriptedServer) -> None:
+    server.then(Answer(body=DATA[:-1], announced=len(DATA), close=True))
     with pytest.raises(StoreUnreachableError):
         got(store, KEY)
 
 
-def test_a_server_that_ignores_ranges_is_noticed(store: S3Store, stub: Stubber) -> None:
-    stub.add_response("get_object", {"Body": streaming(DATA, len(DATA)), "ContentLength": len(DATA)})
+def test_a_server_that_ignores_ranges_is_noticed(store: S3Store, server: ScriptedServer) -> None:
+    server.then(Answer(body=DATA))
     with pytest.raises(StoreRefusedError):
         got(store, KEY, 10, 20)
-    stub.add_response("get_object", {"Body": streaming(DATA, len(DATA)), "ContentLength": len(DATA)})
+    server.then(Answer(body=DATA))
     assert got(store, KEY, 0, 20) == DATA[:20]
     assert got(store, KEY, 20, 20) == b""
+    assert [asked.headers["range"] for asked in server.asked] == ["bytes=10-19", "bytes=0-19"]
 
 
-def test_a_frozen_object_says_so(store: S3Store, stub: Stubber) -> None:
-    stub.add_client_error("get_object", "InvalidObjectState", http_status_code=403)
+def test_a_frozen_object_says_so(store: S3Store, server: ScriptedServer) -> None:
+    server.then(error("InvalidObjectState", 403))
     with pytest.raises(StillColdError) as caught:
         got(store, KEY)
     assert caught.value.item == f"{URL}/{KEY}"
-
-
-@pytest.mark.parametrize(
-    ("endpoint_url", "host", "signed"),
-    [
-        (None, "https://lab-video.s3.us-west-2.amazonaws.com/eeg/", False),
-        ("https://minio.example.org", "https://minio.example.org/lab-video/eeg/", False),
-        ("http://minio.example.org:9000", "http://minio.example.org:9000/lab-video/eeg/", True),
-    ],
-)
-def test_where_and_how_a_body_is_sent(
-    endpoint_url: str | None, host: str, signed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    store = make(endpoint_url)
-    sent: list[Any] = []
-
-    class Stop(Exception):
-        pass
-
-    def look(request: Any, **_: Any) -> None:
-        sent.append(request)
-        raise Stop
-
-    store._client.meta.events.register("before-send.s3.PutObject", look)
-    with pytest.raises(Stop):
-        store.put(KEY, [DATA, memoryview(DATA)], crc64=body_crc64([DATA, DATA]), token="tok")
-    request = sent[0]
-    headers = {name.lower(): _text(value) for name, value in request.headers.items()}
-    assert request.url == host + KEY
-    assert (headers["x-amz-content-sha256"] != "UNSIGNED-PAYLOAD") is signed
-    assert headers["x-amz-checksum-crc64nvme"] == crc64_to_text(body_crc64([DATA, DATA]))
-    assert headers["content-length"] == str(2 * len(DATA))
-    assert headers["if-none-match"] == "*"
-    assert not [name for name in headers if name.startswith("x-amz-checksum") and "crc64" not in name]
-    assert {name for name in headers if name.startswith("x-amz-meta-")} == {"x-amz-meta-ecogsafe-upload"}
-    store.close()
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -115,3 +115,24 @@ def test_what_was_recorded_survives_a_kill(bench: Bench) -> None:
     assert child.returncode == -signal.SIGKILL
     with Catalog.open(path) as catalog, catalog.read() as tx:
         assert [meta.get(tx, name) for name in ("a", "b", "c")] == ["kept", "kept", None]
+
+
+def test_writes_that_may_wait_share_a_commit_and_one_that_may_not_ends_the_wait(
+    bench: Bench, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecogsafe.transfer.ledger.SOON_S", 30.0)
+    patient = [ledger.submit(lambda tx, n=n: meta.set(tx, f"n{n}", "yes"), may_wait=True) for n in range(3)]  # type: ignore[misc]
+    time.sleep(0.05)
+    assert not any(future.done() for future in patient)
+    ledger.record(lambda tx: meta.set(tx, "now", "yes"))
+    assert all(future.done() for future in patient)
+    last = ledger.submit(lambda tx: meta.set(tx, "last", "yes"), may_wait=True)
+    ledger.close()
+    assert last.done()
+    with bench.catalog.read() as tx:
+        assert [meta.get(tx, name) for name in ("n0", "n2", "now", "last")] == ["yes"] * 4
+
+
+def test_a_write_that_may_wait_is_carried_out_though_nobody_comes(ledger: Ledger) -> None:
+    ledger.submit(lambda tx: meta.set(tx, "alone", "yes"), may_wait=True).result(timeout=5)
+    ledger.close()

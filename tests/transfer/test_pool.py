@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from ecogsafe.transfer.parts import MIB
 from ecogsafe.transfer.pool import PartPool, PooledPart
 from ecogsafe.transfer.senders import Senders
 
@@ -134,3 +135,82 @@ def test_an_exception_of_a_request_stays_with_its_future() -> None:
         future = senders.submit("a", fail)
     with pytest.raises(ValueError, match="no"):
         future.result()
+
+
+def test_who_has_begun_a_part_goes_first_and_never_waits_for_himself() -> None:
+    """A file with two lanes keeps room for a part of one while it waits for the other's: nobody else can end that."""
+    pool = PartPool(100)
+    assert pool.acquire(90, give_up=never)
+    keeper = Keeper()
+    part = PooledPart(pool, b"x" * 90, [keeper])
+    order: list[str] = []
+
+    def enter(name: str, *, has_begun: bool) -> None:
+        assert pool.acquire(80, give_up=never, has_begun=has_begun)
+        order.append(name)
+        if not has_begun:
+            pool.release(80)
+
+    waiting = threading.Thread(target=enter, args=("new",), kwargs={"has_begun": False})
+    waiting.start()
+    while not pool._queue:
+        time.sleep(0.001)
+    begun = threading.Thread(target=enter, args=("begun",), kwargs={"has_begun": True})
+    begun.start()
+    time.sleep(0.05)
+    assert order == []
+    part.drop(keeper, is_through=True)
+    begun.join(5)
+    # nothing is on its way to a store: the other lane's part may exceed the pool
+    assert pool.acquire(50, give_up=never, has_begun=True)
+    assert (order, pool.used) == (["begun"], 130)
+    pool.release(130)
+    waiting.join(5)
+    assert order == ["begun", "new"]
+    assert pool.used == 0
+
+
+def _filled(pool: PartPool, size: int, value: int) -> memoryview:
+    assert pool.acquire(size, give_up=never)
+    part = pool.memory(size)
+    part[:] = bytes([value]) * size
+    return part
+
+
+def test_memory_is_used_again_once_every_request_is_through() -> None:
+    pool = PartPool(8 * MIB)
+    one, two = Keeper(), Keeper()
+    body = _filled(pool, 2 * MIB, 1)
+    part = PooledPart(pool, body, [one, two])
+    part.drop(one, is_through=True)
+    other = _filled(pool, 2 * MIB, 2)
+    assert bytes(body[:10]) == b"\1" * 10
+    part.drop(two, is_through=True)
+    again = _filled(pool, 2 * MIB, 3)
+    assert again.obj is body.obj
+    assert bytes(other[:10]) == b"\2" * 10
+
+
+def test_memory_that_a_hanging_request_may_still_send_is_not_used_again() -> None:
+    """A destination was detached, or its request failed: what it sends late must be what it was given."""
+    pool = PartPool(8 * MIB)
+    hanging, good = Keeper(), Keeper()
+    body = _filled(pool, 2 * MIB, 1)
+    part = PooledPart(pool, body, [hanging, good])
+    part.drop(hanging)
+    part.drop(good, is_through=True)
+    assert pool.used == 0
+    for value in range(2, 6):
+        assert _filled(pool, 2 * MIB, value).obj is not body.obj
+    assert bytes(body) == b"\1" * (2 * MIB)
+
+
+def test_memory_set_aside_makes_room_for_parts_of_another_size() -> None:
+    pool = PartPool(6 * MIB)
+    keeper = Keeper()
+    parts = [PooledPart(pool, _filled(pool, 2 * MIB, value), [keeper]) for value in range(3)]
+    for part in parts:
+        part.drop(keeper, is_through=True)
+    assert sum(map(len, pool._memory._free)) == 6 * MIB
+    assert len(_filled(pool, 5 * MIB, 9)) == 5 * MIB
+    assert sum(map(len, pool._memory._free)) <= MIB

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,11 @@ from ecogsafe.crypt.keys import generate_identity
 from ecogsafe.stores.faulty import Fault, Faulty
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import Store
-from ecogsafe.transfer import receiving
-from ecogsafe.transfer.receiving import Reception, digest_object, digest_of_file, folder_for, write_file
+from ecogsafe.transfer import landing
+from ecogsafe.transfer.landing import Landing
+from ecogsafe.transfer.landing_names import folder_for
+from ecogsafe.transfer.receivers import digest_object, receive_all
+from ecogsafe.transfer.receiving import Received, Reception, digest_of_file
 
 IDENTITY = generate_identity()
 TARGET = PurePosixPath("abcd1234/abcd1234_1/abcd1234_1_0001.avi")
@@ -56,21 +60,35 @@ def into(tmp_path: Path) -> Path:
     return folder
 
 
-def reception(store: Store, *, sealed: bool = True, stop: threading.Event | None = None) -> Reception:
+def reception(
+    store: Store,
+    into: Path | None = None,
+    *,
+    sealed: bool = True,
+    expected: str | None = SHA,
+    **more: Any,
+) -> Reception:
     info = store.head(KEY)
     assert info is not None
-    return Reception(store, info, identities=[IDENTITY] if sealed else None, stop=stop)
-
-
-def receive(into: Path, store: Store, *, expected: str | None = SHA, sealed: bool = True) -> receiving.Received:
-    return write_file(
-        into,
-        TARGET,
-        reception(store, sealed=sealed),
-        expected_sha256=expected,
-        content_size=len(DATA),
-        mtime_ns=1_700_000_000_123_456_789,
+    landing = Landing(into, TARGET, mtime_ns=10**18) if into else None
+    more = {"info": info, "content_size": len(DATA)} | more
+    return Reception(
+        store,
+        more.pop("info"),
+        identities=[IDENTITY] if sealed else None,
+        landing=landing,
+        expected_sha256=expected if into else None,
+        **more,
     )
+
+
+def carry_out(wanted: Reception, connections: int = 2) -> Received:
+    (ended,) = receive_all([wanted], connections=connections, stop=wanted.stop)
+    return ended.result()
+
+
+def receive(into: Path, store: Store, **more: Any) -> Received:
+    return carry_out(reception(store, into, **more))
 
 
 def files_in(folder: Path) -> list[str]:
@@ -81,8 +99,7 @@ def test_a_sealed_object_becomes_its_file(store: MemoryStore, into: Path) -> Non
     arrived: list[int] = []
     info = store.head(KEY)
     assert info is not None
-    got = Reception(store, info, identities=[IDENTITY], on_bytes=arrived.append)
-    received = write_file(into, TARGET, got, expected_sha256=SHA, content_size=len(DATA), mtime_ns=10**18)
+    received = receive(into, store, on_bytes=arrived.append)
     assert (into / TARGET).read_bytes() == DATA
     assert (into / TARGET).stat().st_mtime_ns == 10**18
     assert (received.sha256, received.size, received.crc64) == (SHA, len(DATA), info.crc64)
@@ -150,9 +167,8 @@ def test_an_object_for_somebody_else_does_not_open(into: Path) -> None:
 def test_an_object_that_is_not_what_the_store_announced(store: MemoryStore, into: Path, lie: dict[str, int]) -> None:
     info = store.head(KEY)
     assert info is not None
-    got = Reception(store, replace(info, **lie), identities=[IDENTITY])
     with pytest.raises(VerificationError):
-        write_file(into, TARGET, got, expected_sha256=SHA, content_size=len(DATA), mtime_ns=None)
+        receive(into, store, info=replace(info, **lie))
     assert files_in(into) == []
 
 
@@ -166,10 +182,10 @@ def test_a_broken_connection_leaves_no_file(store: MemoryStore, into: Path) -> N
 def test_stop_leaves_no_file(store: MemoryStore, into: Path) -> None:
     stop = threading.Event()
     stop.set()
-    got = reception(store, stop=stop)
-    with pytest.raises(InterruptedRunError):
-        write_file(into, TARGET, got, expected_sha256=SHA, content_size=len(DATA), mtime_ns=None)
+    assert list(receive_all([reception(store, into, stop=stop)], connections=2, stop=stop)) == []
     assert files_in(into) == []
+    with pytest.raises(InterruptedRunError):
+        digest_object(reception(store, stop=stop))
 
 
 def test_a_file_that_appears_meanwhile_is_never_replaced(store: MemoryStore, into: Path) -> None:
@@ -197,7 +213,7 @@ def test_a_run_that_finishes_between_our_open_and_our_lock_keeps_its_file(
         temporary.rename(into / TARGET)
         lock(descriptor, operation)
 
-    monkeypatch.setattr(receiving.fcntl, "flock", other_run_finishes)
+    monkeypatch.setattr(landing.fcntl, "flock", other_run_finishes)
     with pytest.raises(LockedError):
         receive(into, store)
     assert (into / TARGET).read_bytes() == b"complete"
@@ -247,7 +263,7 @@ def test_a_disk_that_fills_up_leaves_no_file(
         raise OSError(number, "full")
 
     folder_for(into, TARGET)
-    monkeypatch.setattr(receiving.os, call, full)
+    monkeypatch.setattr(landing.os, call, full)
     with pytest.raises(NoSpaceError):
         receive(into, store)
     monkeypatch.undo()
@@ -256,7 +272,7 @@ def test_a_disk_that_fills_up_leaves_no_file(
 
 def test_a_disk_that_is_too_small_is_not_begun_on(store: MemoryStore, into: Path) -> None:
     with pytest.raises(NoSpaceError):
-        write_file(into, TARGET, reception(store), expected_sha256=SHA, content_size=2**62, mtime_ns=None)
+        receive(into, store, content_size=2**62)
     assert files_in(into) == []
 
 

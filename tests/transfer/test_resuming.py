@@ -76,6 +76,50 @@ def test_a_source_that_changed_between_runs_starts_over_under_a_new_key(bench: B
         assert len({upload_id for upload_id, _, _ in store.parts}) == 2
 
 
+@pytest.mark.parametrize("at", [0, PART // 2, 2 * PART - 1])
+def test_a_change_before_a_part_that_is_the_same_starts_over_too(bench: Bench, at: int) -> None:
+    """A part's row proves the source from its start: the later parts are as they were, and are not sealed again."""
+    store = Watched(MemoryStore())
+    data = bytearray(bench.data(SIZE))
+    relative = bench.write("0001", bytes(data))
+    die_at(bench, bench.shipment(relative, bench.place(store)), store, "put_part", 7)
+    rows = bench.rows("SELECT number, hex(prefix_sha256) FROM parts ORDER BY number")
+    assert [number for number, _ in rows] == list(range(1, len(rows) + 1))
+    assert len({digest for _, digest in rows}) == len(rows) >= 6
+    data[at] ^= 1
+    bench.write("0001", bytes(data))
+    shipment = bench.shipment(relative, bench.place(store))
+    sent = len(store.parts)
+    finish(bench, shipment)
+    assert opened(store, shipment.keys[True]) == data
+    assert "starts again under a new key" in bench.told()
+    before, after = ({upload_id for upload_id, _, _ in parts} for parts in (store.parts[:sent], store.parts[sent:]))
+    assert not before & after
+    bench.check_no_nonce_twice(store)
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_catalogue_that_lost_a_part_in_between_never_seals_again(bench: Bench, lost: int) -> None:
+    """That part would go out as if new, and shares a chunk with the next one, which has left."""
+    store = Watched(MemoryStore())
+    data = bytearray(bench.data(SIZE))
+    relative = bench.write("0001", bytes(data))
+    die_at(bench, bench.shipment(relative, bench.place(store)), store, "put_part", 6)
+    # the store does not know the part either, so nothing else gives it away
+    with closing(sqlite3.connect(bench.catalog_path)) as connection, connection:
+        connection.execute("DELETE FROM parts WHERE number = ?", (lost,))
+        connection.execute("DELETE FROM acks WHERE number = ?", (lost,))
+    (upload,) = store.inner.list_uploads()
+    store.inner._uploads[upload.upload_id].parts.pop(lost, None)  # type: ignore[attr-defined]
+    data[lost * PART - 10] ^= 1
+    bench.write("0001", bytes(data))
+    shipment = bench.shipment(relative, bench.place(store))
+    finish(bench, shipment)
+    assert "lost what it knew of a part" in bench.told()
+    assert opened(store, shipment.keys[True]) == data
+    bench.check_no_nonce_twice(store)
+
+
 def test_a_source_of_another_size_starts_over(bench: Bench) -> None:
     store = Watched(MemoryStore())
     relative = bench.write("0001", bench.data(SIZE))

@@ -105,7 +105,8 @@ def test_a_tiny_pool_holds_the_line_and_nobody_waits_for_ever(bench: Bench) -> N
     shipments = [bench.shipment(bench.write(name, data), *places) for name, data in files.items()]
     outcomes = bench.send(*shipments, pool=pool)
     assert [o.status for o in outcomes] == [Status.DONE] * 6
-    assert pool.peak <= PART + 500
+    # one file at a time, one part of each lane
+    assert pool.peak <= 2 * PART
     for shipment, data in zip(shipments, files.values(), strict=True):
         assert opened(sealed, shipment.keys[True]) == data
         assert read(plain, shipment.keys[False]) == data

@@ -218,17 +218,15 @@ def test_a_lane_that_raises_while_senders_hold_parts_leaves_nothing_behind(
     from ecogsafe.transfer.cutting import SealedForm
 
     hanging = Hanging("memory://1", after=1)
-    seal = SealedForm.body
-    made: list[int] = []
+    seal = SealedForm.make
 
-    def body(self, cut):  # type: ignore[no-untyped-def]
-        made.append(cut.place.number)
-        if len(made) == 3:
+    def make(self, offset, plain, out):  # type: ignore[no-untyped-def]
+        if offset > 2 * PART:
             threading.Timer(0.2, hanging.go.set).start()
             raise ZeroDivisionError("the bug")
-        return seal(self, cut)
+        seal(self, offset, plain, out)
 
-    monkeypatch.setattr(SealedForm, "body", body)
+    monkeypatch.setattr(SealedForm, "make", make)
     shipment = bench.shipment(bench.write("0001", bench.data(9 * PART)), bench.place(hanging))
     pool = PartPool()
     with bench.context(pool=pool) as context, pytest.raises(ZeroDivisionError):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 from sqlalchemy import insert, select
 
@@ -51,13 +52,32 @@ class AuditRow:
 
 
 _COLUMNS = columns_of(AuditRow, audit)
+#: all columns after the hash
+_REST = tuple(f.name for f in fields(AuditRow))[4:]
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
 
 
 def hash_of(row: AuditRow) -> str:
     """Return the hash that ``row`` should hold."""
-    seq, run_id, prev_hash, _, *rest = astuple(row)
-    text = json.dumps([seq, run_id, prev_hash, *rest], separators=(",", ":"), ensure_ascii=True)
+    return _hash(row.seq, row.run_id, row.prev_hash, [getattr(row, name) for name in _REST])
+
+
+def _hash(seq: int, run_id: str, prev_hash: str, rest: Sequence[str | None]) -> str:
+    text = _ENCODER.encode([seq, run_id, prev_hash, *rest])
     return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What was done to one thing; nothing in it is private."""
+
+    act: str
+    subject: str | None = None
+    object: str | None = None
+    digest: str | None = None
+    #: store id
+    store: str | None = None
+    result: str = "done"
 
 
 def append(
@@ -75,17 +95,31 @@ def append(
     result: str = "done",
 ) -> AuditRow:
     """Add an act to the record, in the caller's transaction, and return its row."""
+    one = Act(act=act, subject=subject, object=object, digest=digest, store=store, result=result)
+    return append_all(tx, [one], run_id=run_id, who=who, host=host, version=version)[0]
+
+
+def append_all(
+    tx: Transaction, acts: Sequence[Act], *, run_id: str, who: str, host: str, version: str
+) -> list[AuditRow]:
+    """Add ``acts`` to the record in their order, in the caller's transaction, and return their rows."""
+    if not acts:
+        return []
     newest = tx.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
     of_run = select(audit.c.hash).where(audit.c.run_id == run_id).order_by(audit.c.seq.desc()).limit(1)
     before = tx.execute(of_run).scalar() or (newest.hash if newest else BEGINNING)
-    seq = (newest.seq if newest else 0) + 1
-    row = AuditRow(
-        seq, run_id, before, "", utc_stamp(), who, host, version, act, subject, object, digest, store, result
-    )
-    row = replace(row, hash=hash_of(row))
-    tx.execute(insert(audit).values(values_of(row)))
-    meta.set(tx, _HEAD, f"{row.seq} {row.hash}")
-    return row
+    seq = newest.seq if newest else 0
+    now = utc_stamp()
+    rows: list[AuditRow] = []
+    for one in acts:
+        seq += 1
+        rest = (now, who, host, version, one.act, one.subject, one.object, one.digest, one.store, one.result)
+        after = _hash(seq, run_id, before, rest)
+        rows.append(AuditRow(seq, run_id, before, after, *rest))
+        before = after
+    tx.execute(insert(audit), [values_of(row) for row in rows])
+    meta.set(tx, _HEAD, f"{seq} {before}")
+    return rows
 
 
 def check(tx: Transaction, *, anchor: str | None = None) -> list[str]:

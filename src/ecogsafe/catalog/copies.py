@@ -6,11 +6,11 @@ Levels only rise, times only grow, and a bad copy stays bad until `prove_good` o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import and_, bindparam, insert, select, update
 
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileRow
@@ -54,9 +54,40 @@ class CopyRow:
     seen_at: str | None = None
 
 
+_BATCH = 500
 _COLUMNS = columns_of(CopyRow, copies)
 _FILE = columns_of(FileRow, files)
 _TIME_OF = {"stored": copies.c.stored_at, "checksum": copies.c.checksum_at, "restored": copies.c.restored_at}
+
+
+def record_copies(tx: Transaction, rows: Sequence[CopyRow]) -> None:
+    """Do `record_copy` for each of ``rows``; those under keys that are new cost one statement together."""
+    known: set[tuple[str, str]] = set()
+    for store_id in {row.store_id for row in rows}:
+        keys = [row.key for row in rows if row.store_id == store_id]
+        for start in range(0, len(keys), _BATCH):
+            query = select(copies.c.key).where(
+                copies.c.store_id == store_id, copies.c.key.in_(keys[start : start + _BATCH])
+            )
+            known |= {(store_id, key) for key in tx.execute(query).scalars()}
+    new: list[dict[str, Any]] = []
+    others: list[CopyRow] = []
+    for row in rows:
+        if (row.store_id, row.key) in known:
+            others.append(row)
+        else:
+            known.add((row.store_id, row.key))
+            new.append(_without_id(row))
+    if new:
+        tx.execute(insert(copies), new)
+    for row in others:
+        record_copy(tx, row)
+
+
+def _without_id(row: CopyRow) -> dict[str, Any]:
+    values = values_of(row)
+    del values["id"]
+    return values
 
 
 def record_copy(tx: Transaction, row: CopyRow) -> int:
@@ -65,8 +96,7 @@ def record_copy(tx: Transaction, row: CopyRow) -> int:
     The same object again (same token) only adds evidence; another object under the key takes the row over,
     so that a repaired copy is no longer bad.
     """
-    values = values_of(row)
-    del values["id"]
+    values = _without_id(row)
     known = copy_by_key(tx, row.store_id, row.key)
     if known is None:
         return insert_numbered(tx, copies, values)

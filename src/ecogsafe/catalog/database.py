@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from ecogsafe.catalog.failures import ITEM, REBUILD, as_our_errors, damaged
+from ecogsafe.catalog.failures import ITEM, REBUILD, as_our_errors, damaged, is_full, no_space
 from ecogsafe.catalog.network_fs import is_on_network
 from ecogsafe.catalog.schema import REVISION
 from ecogsafe.core.clock import utc_now, utc_stamp
@@ -109,6 +109,7 @@ class Catalog:
         is_sqlite = url.get_backend_name() == "sqlite"
         self.path = Path(str(url.database)) if is_sqlite else None
         self.on_network_fs = on_network_fs
+        self._folder = self.path.parent if self.path is not None else None
         self._writer = _engine(url, writes=True, busy_timeout_s=busy_timeout_s)
         self._reader = _engine(url, writes=False, busy_timeout_s=busy_timeout_s)
         self._lock = threading.RLock()
@@ -133,6 +134,8 @@ class Catalog:
             There is none, and ``create`` is false.
         DamagedCatalogueError
             It is not whole.
+        NoSpaceError
+            Its disk is full.
         UsageError
             It is not a catalogue, a newer ecogsafe wrote it, or it cannot be opened for writing.
         LockedError
@@ -147,7 +150,7 @@ class Catalog:
             on_network_fs = is_on_network(path.parent)
         catalog = cls(url, on_network_fs=on_network_fs, busy_timeout_s=busy_timeout_s)
         try:
-            with as_our_errors():
+            with as_our_errors(catalog._folder):
                 catalog._begin(create=create)
         except BaseException:
             catalog.close()
@@ -249,7 +252,7 @@ class Catalog:
         """
         if getattr(self._here, "reads", 0):
             raise RuntimeError("write() inside read()")
-        with self._lock, as_our_errors():
+        with self._lock, as_our_errors(self._folder):
             outer: Connection | None = getattr(self._here, "tx", None)
             if outer is not None:
                 with outer.begin_nested():
@@ -273,7 +276,7 @@ class Catalog:
         LockedError, UsageError, DamagedCatalogueError
             As `write`.
         """
-        with as_our_errors(), self._reader.begin() as tx:
+        with as_our_errors(self._folder), self._reader.begin() as tx:
             self._here.reads = getattr(self._here, "reads", 0) + 1
             try:
                 yield tx
@@ -307,6 +310,8 @@ def _prepare(path: Path, *, create: bool) -> None:
             raise _missing()
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
+        if is_full(error):
+            raise no_space() from error
         raise UsageError(ITEM, "cannot be opened or made", next="check the permissions of the home") from error
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -25,6 +29,8 @@ REBUILD = (
 
 #: primary result codes, https://www.sqlite.org/rescode.html
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+#: Bytes that a disk which is not full takes: the shared memory of the write-ahead log alone is 32 KiB.
+_LEAST_ROOM = 1 << 18
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 #: SQLSTATE of PostgreSQL
@@ -42,15 +48,39 @@ def damaged() -> DamagedCatalogueError:
     )
 
 
-def _of_sqlite(error: sqlite3.Error) -> EcogsafeError | None:
+def no_space() -> NoSpaceError:
+    """Return the error of a catalogue whose disk is full."""
+    return NoSpaceError(ITEM, "its disk is full", next="make room in the home, then run again")
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether ``error`` is that of a full disk, or of a quota that is used up."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _has_no_room(folder: Path) -> bool:
+    """Return whether the disk of ``folder`` takes no more: SQLite calls many a full disk an input/output error."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, prefix=".ecogsafe-room-") as file:
+            file.write(bytes(_LEAST_ROOM))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return is_full(error)
+    return False
+
+
+def _of_sqlite(error: sqlite3.Error, folder: Path | None) -> EcogsafeError | None:
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return None
     primary = code & 0xFF
     if primary in _BUSY:
         return LockedError(ITEM, "another run is writing to it", next="wait a little, then run again")
-    if primary == sqlite3.SQLITE_FULL:
-        return NoSpaceError(ITEM, "its disk is full", next="make room in the home, then run again")
+    if primary == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return no_space()
+    if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and folder is not None and _has_no_room(folder):
+        return no_space()
     if primary in _UNWRITABLE:
         return UsageError(ITEM, "cannot be opened for writing", next="check the permissions of the home")
     if primary in _DAMAGED:
@@ -62,14 +92,14 @@ def _of_sqlite(error: sqlite3.Error) -> EcogsafeError | None:
     return None
 
 
-def as_ours(error: SQLAlchemyError | sqlite3.Error) -> EcogsafeError:
+def as_ours(error: SQLAlchemyError | sqlite3.Error, folder: Path | None = None) -> EcogsafeError:
     """Return the error of ours that says what ``error`` means."""
     if isinstance(error, PoolTimeoutError):
         return LockedError(ITEM, "too many readers at once", next="run again")
     inner = error.orig if isinstance(error, DBAPIError) else error
     found: EcogsafeError | None = None
     if isinstance(inner, sqlite3.Error):
-        found = _of_sqlite(inner)
+        found = _of_sqlite(inner, folder)
     elif inner is not None:
         state = getattr(inner, "sqlstate", None)
         if state in _BUSY_STATES:
@@ -84,9 +114,15 @@ def as_ours(error: SQLAlchemyError | sqlite3.Error) -> EcogsafeError:
 
 
 @contextmanager
-def as_our_errors() -> Iterator[None]:
-    """Raise every database error inside as one of ours."""
+def as_our_errors(folder: Path | None = None) -> Iterator[None]:
+    """Raise every database error inside as one of ours.
+
+    Parameters
+    ----------
+    folder
+        Of the file, where there is one: after an error of the disk it is asked whether it is full.
+    """
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise as_ours(error) from error
+        raise as_ours(error, folder) from error

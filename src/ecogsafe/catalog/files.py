@@ -7,20 +7,20 @@ the older ones stay, superseded, because copies and intents speak of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Select, func, select, update
-from sqlalchemy.engine import Row
+from sqlalchemy import Select, bindparam, func, insert, select, update
 
 from ecogsafe.catalog.database import Transaction
-from ecogsafe.catalog.rows import columns_of, insert_numbered
+from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import files
 from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import EcogsafeError
 
-Tree = Literal["video", "edf", "text"]
+#: "archive" is no folder below OUT: its rows are the volumes and indexes of `ecogsafe.catalog.archives`
+Tree = Literal["video", "edf", "text", "archive"]
 
 #: DESIGN 3: every path below a tree begins with the folder ``<code>`` or ``<code>_edf``, ``_vtc``, ``_snc``
 _FORM = re.compile(r"([a-f][0-9a-f]{7})(?:_(?:edf|vtc|snc))?/[\x20-\x7e]+\Z")
@@ -49,6 +49,24 @@ class FileRow:
     freed_at: str | None
     #: when another content took its place; None: current
     superseded_at: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenFile:
+    """A file as it was found on the disk."""
+
+    tree: Tree
+    #: below the tree
+    path: str
+    subject: str
+    segment: int | None
+    #: bytes
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int
+    #: of the whole file; None if it was not read to its end
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,54 +98,76 @@ def check_path(path: str, subject: str) -> None:
         raise EcogsafeError(subject, "a path that is not of our form was kept out of the catalogue")
 
 
-def upsert_file(
-    tx: Transaction,
-    *,
-    tree: Tree,
-    path: str,
-    subject: str,
-    segment: int | None,
-    size: int,
-    mtime_ns: int,
-    inode: int,
-    device: int,
-    sha256: str | None = None,
-) -> int:
-    """Note the file as it is now, make that row current, and return its id.
+def upsert_file(tx: Transaction, seen: SeenFile) -> int:
+    """Do `upsert_files` for one file; return its id."""
+    return upsert_files(tx, [seen])[0]
+
+
+def upsert_files(tx: Transaction, seen: Sequence[SeenFile]) -> list[int]:
+    """Note each file as it is now, make that row current, and return the ids in the order of ``seen``.
 
     With ``sha256``: the row of that content, else the current row if its digest is not known yet, else a
     new row. Without: the current row if size, mtime, inode and device are the same or its digest is not
     known yet, else a new row. A file that is back after `free` is no longer freed.
     """
-    check_path(path, subject)
-    here = (files.c.tree == tree, files.c.path == path)
-    current = tx.execute(select(*_COLUMNS).where(*here, files.c.superseded_at.is_(None))).first()
-    found: Row[Any] | None = None
-    if sha256 is not None:
-        found = tx.execute(
-            select(*_COLUMNS).where(*here, files.c.sha256 == sha256).order_by(files.c.id.desc()).limit(1)
-        ).first()
-    elif current is not None and (current.size, current.mtime_ns, current.inode, current.device) == (
-        size,
-        mtime_ns,
-        inode,
-        device,
-    ):
-        found = current
+    for one in seen:
+        check_path(one.path, one.subject)
+    if len({(one.tree, one.path) for one in seen}) < len(seen):
+        return [number for one in seen for number in upsert_files(tx, [one])]
+    known = _contents(tx, seen)
+    now = utc_stamp()
+    replaced: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    added: list[dict[str, Any]] = []
+    ids: list[int | None] = []
+    for one in seen:
+        current, found = _match(known.get((one.tree, one.path), ()), one)
+        if current is not None and (found is None or found.id != current.id):
+            replaced.append({"an_id": current.id})
+        values = values_of(one)
+        if found is None:
+            added.append(values | {"first_seen": now})
+        else:
+            digest = one.sha256 if one.sha256 is not None else found.sha256
+            moved = {name: values[name] for name in ("size", "mtime_ns", "inode", "device", "segment")}
+            changed.append(moved | {"an_id": found.id, "sha256": digest})
+        ids.append(None if found is None else found.id)
+    here = update(files).where(files.c.id == bindparam("an_id"))
+    if replaced:
+        tx.execute(here.values(superseded_at=now), replaced)
+    if changed:
+        tx.execute(here.values(freed_at=None, superseded_at=None), changed)
+    if not added:
+        return [number for number in ids if number is not None]
+    tx.execute(insert(files), added)
+    numbers = {path: row.id for path, rows in _contents(tx, seen).items() for row in rows if row.superseded_at is None}
+    return [numbers[one.tree, one.path] for one in seen]
+
+
+def _contents(tx: Transaction, seen: Sequence[SeenFile]) -> dict[tuple[str, str], list[FileRow]]:
+    """Return every content that is known of these paths, newest first."""
+    found: dict[tuple[str, str], list[FileRow]] = {}
+    for tree in {one.tree for one in seen}:
+        paths = [one.path for one in seen if one.tree == tree]
+        for start in range(0, len(paths), _BATCH):
+            query = select(*_COLUMNS).where(files.c.tree == tree, files.c.path.in_(paths[start : start + _BATCH]))
+            for row in tx.execute(query.order_by(files.c.id.desc())):
+                found.setdefault((tree, row.path), []).append(FileRow(*row))
+    return found
+
+
+def _match(known: Sequence[FileRow], seen: SeenFile) -> tuple[FileRow | None, FileRow | None]:
+    """Return the current row of a path, and the row that ``seen`` is; ``known`` comes newest first."""
+    current = next((row for row in known if row.superseded_at is None), None)
+    found: FileRow | None = None
+    if seen.sha256 is not None:
+        found = next((row for row in known if row.sha256 == seen.sha256), None)
+    elif current is not None:
+        same = (current.size, current.mtime_ns, current.inode, current.device)
+        found = current if same == (seen.size, seen.mtime_ns, seen.inode, seen.device) else None
     if found is None and current is not None and current.sha256 is None:
         found = current
-    now = utc_stamp()
-    if current is not None and (found is None or found.id != current.id):
-        tx.execute(update(files).where(files.c.id == current.id).values(superseded_at=now))
-    stat = {"size": size, "mtime_ns": mtime_ns, "inode": inode, "device": device, "segment": segment}
-    if found is not None:
-        file_id: int = found.id
-        known = sha256 if sha256 is not None else found.sha256
-        change = update(files).where(files.c.id == file_id)
-        tx.execute(change.values(**stat, sha256=known, freed_at=None, superseded_at=None))
-        return file_id
-    identity = {"tree": tree, "path": path, "subject": subject, "sha256": sha256, "first_seen": now}
-    return insert_numbered(tx, files, identity | stat)
+    return current, found
 
 
 def file(tx: Transaction, file_id: int) -> FileRow | None:
@@ -193,7 +233,7 @@ def file_totals(tx: Transaction, subject: str | None = None) -> list[FileTotals]
             func.count(files.c.freed_at),
             func.coalesce(func.sum(files.c.size).filter(freed), 0),
         )
-        .where(files.c.superseded_at.is_(None))
+        .where(files.c.superseded_at.is_(None), files.c.tree != "archive")
         .group_by(files.c.subject, files.c.tree)
         .order_by(files.c.subject, files.c.tree)
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 
 from ecogsafe.catalog.database import Transaction, database_time
 from ecogsafe.catalog.rows import columns_of, insert_numbered
@@ -33,6 +33,7 @@ class Lease:
     expires_at: str
 
 
+_OF_UPLOADS = "upload:"
 _COLUMNS = columns_of(Lease, leases)
 
 
@@ -68,7 +69,9 @@ def acquire(
         Another owner's lease stands in the way.
     """
     now = database_time(tx)
-    tx.execute(delete(leases).where(leases.c.name == name, leases.c.expires_at <= stamp(now)))
+    # those of uploads too: a run that was killed never comes back for them, and no name is taken twice there
+    stale = or_(leases.c.name == name, leases.c.name.startswith(_OF_UPLOADS))
+    tx.execute(delete(leases).where(stale, leases.c.expires_at <= stamp(now)))
     for held in holders(tx, name):
         if held.owner == owner or (shared and held.shared):
             continue

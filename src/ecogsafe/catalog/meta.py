@@ -18,3 +18,9 @@ def set(tx: Transaction, name: str, value: str) -> None:
     changed = tx.execute(update(meta).where(meta.c.name == name).values(value=value)).rowcount
     if not changed:
         tx.execute(insert(meta).values(name=name, value=value))
+
+
+def starting_with(tx: Transaction, start: str) -> dict[str, str]:
+    """Return every text whose name begins with ``start``, by name."""
+    rows = tx.execute(select(meta.c.name, meta.c.value).where(meta.c.name.startswith(start, autoescape=True)))
+    return {row.name: row.value for row in rows}

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
+from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Connection, Table, insert
+from sqlalchemy import (
+    Column,
+    Connection,
+    Table,
+    insert,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -18,7 +26,14 @@ def columns_of(kind: type[DataclassInstance], table: Table) -> list[Column[Any]]
 
 def values_of(row: DataclassInstance) -> dict[str, Any]:
     """Return the column values of ``row``, not copied."""
-    return {f.name: getattr(row, f.name) for f in fields(row)}
+    names, get = _fields_of(type(row))
+    return dict(zip(names, get(row), strict=True))
+
+
+@cache
+def _fields_of(kind: type[DataclassInstance]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    names = tuple(f.name for f in fields(kind))
+    return names, attrgetter(*names)
 
 
 def insert_numbered(tx: Connection, table: Table, values: dict[str, Any]) -> int:

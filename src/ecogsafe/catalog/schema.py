@@ -7,9 +7,6 @@ texts, digests are lower-case hexadecimal unless a column is a BLOB.
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -19,61 +16,45 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+
+from ecogsafe.catalog.schema_archives import archive_frames, archive_members, archive_volumes
+from ecogsafe.catalog.schema_types import ROW_NUMBER, TextTuple, Unsigned64, metadata
+
+__all__ = [
+    "REVISION",
+    "TextTuple",
+    "Unsigned64",
+    "acks",
+    "archive_frames",
+    "archive_members",
+    "archive_volumes",
+    "audit",
+    "clearances",
+    "copies",
+    "files",
+    "intents",
+    "journals",
+    "leases",
+    "meta",
+    "metadata",
+    "parts",
+    "runs",
+    "sealings",
+    "segments",
+    "stores",
+    "subjects",
+    "sums",
+    "uploads",
+]
 
 #: the newest migration; a catalogue at another revision is migrated, or refused when it is newer
-REVISION = "0002"
+REVISION = "0005"
 
-
-class Unsigned64(TypeDecorator[int]):
-    """A number of 0 … 2**64-1 (CRC64, inode, device), kept as 16 hexadecimal digits.
-
-    SQLite and PostgreSQL integers are signed, so a value with its top bit set would be refused or come
-    back negative.
-    """
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:
-        """Return the digits of ``value``."""
-        if value is None:
-            return None
-        if not 0 <= value < 1 << 64:
-            raise ValueError("not an unsigned 64-bit number")
-        return f"{value:016x}"
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
-        """Return the number."""
-        return None if value is None else int(value, 16)
-
-
-class TextTuple(TypeDecorator[tuple[str, ...]]):
-    """A tuple of texts, kept as a JSON list."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> str:
-        """Return the JSON text of ``value``."""
-        return json.dumps(list(value or ()))
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...]:
-        """Return the tuple."""
-        return tuple(json.loads(value or "[]"))
-
-
-#: a row number; SQLite numbers only a column declared INTEGER
-_ROW_NUMBER = BigInteger().with_variant(Integer, "sqlite")
-
-metadata = MetaData()
 
 meta = Table(
     "meta",
@@ -118,7 +99,7 @@ segments = Table(
 journals = Table(
     "journals",
     metadata,
-    Column("seq", _ROW_NUMBER, primary_key=True),
+    Column("seq", ROW_NUMBER, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("subject", Text, ForeignKey("subjects.code"), nullable=False),
     Column("kind", Text, nullable=False),
@@ -134,7 +115,7 @@ journals = Table(
 files = Table(
     "files",
     metadata,
-    Column("id", _ROW_NUMBER, primary_key=True),
+    Column("id", ROW_NUMBER, primary_key=True),
     Column("tree", Text, nullable=False),
     Column("path", Text, nullable=False),
     # No foreign key: data of a subject that another home de-identified can be uploaded too.
@@ -202,7 +183,7 @@ parts = Table(
     metadata,
     Column("sealing_id", Text, ForeignKey("sealings.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("plain_sha256", LargeBinary, nullable=False),
+    Column("prefix_sha256", LargeBinary, nullable=False),
     Column("length", BigInteger, nullable=False),
     Column("crc64", Unsigned64, nullable=False),
 )
@@ -253,7 +234,7 @@ intents = Table(
 copies = Table(
     "copies",
     metadata,
-    Column("id", _ROW_NUMBER, primary_key=True),
+    Column("id", ROW_NUMBER, primary_key=True),
     Column("file_id", BigInteger, ForeignKey("files.id"), nullable=False),
     Column("store_id", Text, ForeignKey("stores.store_id"), nullable=False),
     Column("key", Text, nullable=False),
@@ -284,11 +265,20 @@ copies = Table(
     sqlite_autoincrement=True,
 )
 
+#: see `ecogsafe.catalog.sums`; triggers delete a row when what it rests on changes
+sums = Table(
+    "sums",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("claim", Text, nullable=False),
+    Column("record", Text),
+)
+
 leases = Table(
     "leases",
     metadata,
     # The row number is the fencing number: it only rises and is never given twice, whatever is deleted.
-    Column("fence", _ROW_NUMBER, primary_key=True),
+    Column("fence", ROW_NUMBER, primary_key=True),
     Column("name", Text, nullable=False),
     Column("owner", Text, nullable=False),
     Column("host", Text, nullable=False),

@@ -1,7 +1,7 @@
 """Sealings and their parts: durable before ciphertext leaves, so that no nonce serves two plaintexts.
 
-A part that has a row may have left; it is sealed again under the same key only if its plaintext still has
-the recorded digest. A part without a row has never left (DESIGN 5.8).
+A part that has a row may have left; it is sealed again under the same key only if the source still has the
+recorded digest up to the end of what the part is made of. A part without a row has never left (DESIGN 5.8).
 """
 
 from __future__ import annotations
@@ -9,24 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, exists, insert, select, update
 
 from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.guarded import guarded_insert, parameter
 from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import parts, sealings
+from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.core.errors import LockedError, SourceChangedError
-
-
-@dataclass(frozen=True, slots=True)
-class SourceStat:
-    """What the file was when its sealing began."""
-
-    #: bytes
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    device: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +46,8 @@ class PartRow:
 
     sealing_id: str
     number: int
-    #: of every age chunk of plaintext that the part touches
-    plain_sha256: bytes
+    #: of the source from its start to the end of the last age chunk that the part touches
+    prefix_sha256: bytes
     #: bytes of the object
     length: int
     #: CRC64NVME of those bytes, unsigned
@@ -70,6 +60,9 @@ _COLUMNS = [
     *(sealings.c[name] for name in ("part_size", "object_size", "created_at", "state")),
 ]
 _PART = columns_of(PartRow, parts)
+_ADD_PART = guarded_insert(
+    parts, exists().where(sealings.c.id == parameter(parts.c.sealing_id), sealings.c.state == "open")
+)
 
 
 def _sealing_of(row: Any) -> SealingRow:
@@ -110,6 +103,8 @@ def add_part(tx: Transaction, row: PartRow) -> None:
     LockedError
         The sealing is not open: another run has ended it.
     """
+    if tx.execute(_ADD_PART, values_of(row)).rowcount:
+        return
     state = tx.execute(select(sealings.c.state).where(sealings.c.id == row.sealing_id)).scalar()
     if state != "open":
         raise LockedError(
@@ -118,10 +113,8 @@ def add_part(tx: Transaction, row: PartRow) -> None:
             safe="Nothing was sent",
             next="run the same command again",
         )
-    known = tx.execute(select(*_PART).where(parts.c.sealing_id == row.sealing_id, parts.c.number == row.number)).first()
-    if known is None:
-        tx.execute(insert(parts).values(values_of(row)))
-    elif PartRow(*known) != row:
+    known = tx.execute(select(*_PART).where(parts.c.sealing_id == row.sealing_id, parts.c.number == row.number)).one()
+    if PartRow(*known) != row:
         raise SourceChangedError(
             f"part {row.number}",
             "its bytes are not those that were sealed under this key before",

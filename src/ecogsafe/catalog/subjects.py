@@ -8,6 +8,7 @@ from typing import Literal
 
 from sqlalchemy import and_, exists, func, insert, select, update
 
+from ecogsafe.catalog import revisions
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import copies, files, intents, journals, segments, uploads
@@ -104,6 +105,7 @@ def set_revision(tx: Transaction, code: str, revision: int) -> None:
     )
     if not tx.execute(change).rowcount:
         raise UsageError(code, "is unknown, or its identifiers are newer than this", next="ecogsafe subjects list")
+    revisions.reached(tx, code, revision)
 
 
 def withdraw_subject(tx: Transaction, code: str) -> SubjectRow:

@@ -1,39 +1,18 @@
-"""Counts over the whole catalogue, for `status`: few statements, each one pass over an index or a table."""
+"""Counts over the whole catalogue, for `status`: from the kept sums of `ecogsafe.catalog.sums` where they do."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from sqlalchemy import and_, case, exists, func, select
+from sqlalchemy import and_, exists, func, select
 
 from ecogsafe.catalog.copies import LEVELS, Level
 from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.files import FileTotals, Tree
 from ecogsafe.catalog.schema import copies, files, segments
-
-
-@dataclass(frozen=True, slots=True)
-class CopySummary:
-    """What one store holds of one tree of one subject; current contents only."""
-
-    subject: str
-    tree: str
-    store_id: str
-    #: good copies, and their plain bytes
-    files: int
-    bytes: int
-    #: of them by level
-    stored: int
-    checksum: int
-    restored: int
-    #: of the good copies: the oldest newest proof; None where there is no good copy
-    oldest_evidence: str | None
-    #: of the good copies: the newest time one was fetched and opened
-    newest_restored: str | None
-    #: copies that are bad
-    bad: int
-    #: files with at least one good copy that the store's own checksum or a full read proved
-    proven_files: int
+from ecogsafe.catalog.sums import CopySummary, SubjectSums, sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,39 +55,22 @@ def segment_summaries(tx: Transaction, subject: str | None = None) -> list[Segme
 
 def copy_summaries(tx: Transaction, subject: str | None = None) -> list[CopySummary]:
     """Return one summary per subject, tree and store, ordered by them."""
-    good = copies.c.bad_at.is_(None)
-    proof = case(
-        (copies.c.level == "stored", copies.c.stored_at),
-        (copies.c.restored_at > func.coalesce(copies.c.checksum_at, ""), copies.c.restored_at),
-        else_=copies.c.checksum_at,
-    )
-    by_level = [func.count().filter(good, copies.c.level == level) for level in LEVELS]
-    query = (
-        select(
-            files.c.subject,
-            files.c.tree,
-            copies.c.store_id,
-            func.count().filter(good),
-            func.coalesce(func.sum(files.c.size).filter(good), 0),
-            *by_level,
-            func.min(proof).filter(good),
-            func.max(copies.c.restored_at).filter(good),
-            func.count(copies.c.bad_at),
-            func.count(copies.c.file_id.distinct()).filter(good, copies.c.level.in_(LEVELS[1:])),
-        )
-        .select_from(copies)
-        .join(files, files.c.id == copies.c.file_id)
-        .where(files.c.superseded_at.is_(None))
-        .group_by(files.c.subject, files.c.tree, copies.c.store_id)
-        .order_by(files.c.subject, files.c.tree, copies.c.store_id)
-    )
-    if subject is not None:
-        query = query.where(files.c.subject == subject)
-    return [CopySummary(*row) for row in tx.execute(query)]
+    return [summary for each in sums(tx, subject) for summary in each.copies]
+
+
+def file_totals(of: Sequence[SubjectSums]) -> list[FileTotals]:
+    """Return numbers and bytes of the current files by subject and tree, as `ecogsafe.catalog.files.file_totals`."""
+    totals: dict[tuple[str, str], list[int]] = {}
+    for each in of:
+        for alike in each.files:
+            numbers = (alike.files, alike.bytes, alike.freed_files, alike.freed_bytes)
+            before = totals.get((each.subject, alike.tree), [0] * len(numbers))
+            totals[each.subject, alike.tree] = [a + b for a, b in zip(before, numbers, strict=True)]
+    return [FileTotals(subject, cast(Tree, tree), *numbers) for (subject, tree), numbers in sorted(totals.items())]
 
 
 def protection_summaries(
-    tx: Transaction, level: Level, subject: str | None = None, *, stores: Collection[str] | None = None
+    of: Sequence[SubjectSums], level: Level, *, stores: Collection[str] | None = None
 ) -> list[ProtectionSummary]:
     """Return, per subject, how many files have 0, 1, 2 … good copies of ``level`` or above.
 
@@ -117,29 +79,14 @@ def protection_summaries(
     stores
         Count only the copies in these stores, by id.
     """
-    enough = LEVELS[LEVELS.index(level) :]
-    counts = copies.c.bad_at.is_(None) & copies.c.level.in_(enough)
-    if stores is not None:
-        counts = counts & copies.c.store_id.in_(list(stores))
-    per_file = (
-        select(
-            files.c.subject,
-            files.c.size,
-            func.count(copies.c.store_id.distinct()).label("copies"),
-        )
-        .select_from(files.outerjoin(copies, (copies.c.file_id == files.c.id) & counts))
-        .where(files.c.superseded_at.is_(None))
-        .group_by(files.c.id, files.c.subject, files.c.size)
-    )
-    if subject is not None:
-        per_file = per_file.where(files.c.subject == subject)
-    each = per_file.subquery()
-    query = (
-        select(each.c.subject, each.c.copies, func.count(), func.sum(each.c.size))
-        .group_by(each.c.subject, each.c.copies)
-        .order_by(each.c.subject, each.c.copies)
-    )
-    return [ProtectionSummary(*row) for row in tx.execute(query)]
+    enough = LEVELS.index(level)
+    counts: dict[tuple[str, int], tuple[int, int]] = {}
+    for each in of:
+        for alike in each.files:
+            held = [s for s, rank in alike.held if rank >= enough and (stores is None or s in stores)]
+            number, size = counts.get((each.subject, len(held)), (0, 0))
+            counts[each.subject, len(held)] = (number + alike.files, size + alike.bytes)
+    return [ProtectionSummary(*key, *numbers) for key, numbers in sorted(counts.items())]
 
 
 def bad_copies(tx: Transaction, subject: str | None = None) -> list[tuple[str, str, str]]:

@@ -5,13 +5,14 @@ Every row is keyed by the random token that the object carries as its ``ecogsafe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, exists, func, insert, select, update
 
 from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.guarded import guarded_insert, parameter
 from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import acks as acks_table
 from ecogsafe.catalog.schema import intents, leases, uploads
@@ -57,8 +58,18 @@ class IntentRow:
     state: IntentState = "open"
 
 
+_BATCH = 500
 _UPLOAD = columns_of(UploadRow, uploads)
 _INTENT = columns_of(IntentRow, intents)
+_ADD_ACK = guarded_insert(
+    acks_table,
+    exists().where(
+        uploads.c.token == parameter(acks_table.c.token),
+        uploads.c.state == "open",
+        uploads.c.fence <= parameter(uploads.c.fence),
+    ),
+    ~exists().where(leases.c.name == parameter(leases.c.name, "lease"), leases.c.fence > parameter(uploads.c.fence)),
+)
 
 
 def add_upload(tx: Transaction, row: UploadRow) -> None:
@@ -87,6 +98,21 @@ def take_over(tx: Transaction, token: str, *, owner: str, fence: int) -> None:
     """
     _check_fence(tx, token, fence)
     tx.execute(update(uploads).where(uploads.c.token == token).values(owner=owner, fence=fence))
+
+
+def tokens_of_uploads(tx: Transaction, tokens: Sequence[str]) -> list[str]:
+    """Return those of ``tokens`` that are of uploads in parts."""
+    found: list[str] = []
+    for start in range(0, len(tokens), _BATCH):
+        query = select(uploads.c.token).where(uploads.c.token.in_(tokens[start : start + _BATCH]))
+        found += tx.execute(query).scalars()
+    return found
+
+
+def keys_with_open_uploads(tx: Transaction, store_id: str) -> set[str]:
+    """Return the keys at a store for which an upload in parts is neither done nor aborted."""
+    query = select(uploads.c.key).where(uploads.c.state == "open", uploads.c.store_id == store_id)
+    return set(tx.execute(query).scalars())
 
 
 def open_uploads(
@@ -121,6 +147,9 @@ def add_ack(tx: Transaction, token: str, number: int, etag: str, fence: int) -> 
         ``fence`` is older than the upload's owner, or the upload is not open any more: another run has taken it
         over or ended it.
     """
+    added = {"token": token, "number": number, "etag": etag, "fence": fence, "lease": f"upload:{token}"}
+    if tx.execute(_ADD_ACK, added).rowcount:
+        return
     row = upload(tx, token)
     if row is None or row.state != "open":
         raise LockedError(
@@ -131,8 +160,7 @@ def add_ack(tx: Transaction, token: str, number: int, etag: str, fence: int) -> 
         )
     _check_fence(tx, token, fence)
     here = (acks_table.c.token == token, acks_table.c.number == number)
-    if not tx.execute(update(acks_table).where(*here).values(etag=etag)).rowcount:
-        tx.execute(insert(acks_table).values(token=token, number=number, etag=etag))
+    tx.execute(update(acks_table).where(*here).values(etag=etag))
 
 
 def acks(tx: Transaction, token: str) -> dict[int, str]:
@@ -166,8 +194,8 @@ def add_intents(tx: Transaction, rows: Iterable[IntentRow]) -> None:
     """
     batch = {row.token: row for row in rows}
     tokens = list(batch)
-    for start in range(0, len(tokens), 500):
-        known = select(*_INTENT).where(intents.c.token.in_(tokens[start : start + 500]))
+    for start in range(0, len(tokens), _BATCH):
+        known = select(*_INTENT).where(intents.c.token.in_(tokens[start : start + _BATCH]))
         for found in tx.execute(known):
             old = IntentRow(*found)
             new = batch.pop(old.token)
@@ -197,4 +225,34 @@ def open_intents(tx: Transaction, store_id: str | None = None) -> list[IntentRow
 
 def settle_intent(tx: Transaction, token: str, state: IntentState) -> None:
     """Note what became of the intent."""
-    tx.execute(update(intents).where(intents.c.token == token).values(state=state))
+    settle_intents(tx, [token], state)
+
+
+def settle_intents(tx: Transaction, tokens: Sequence[str], state: IntentState) -> None:
+    """Note what became of the intents."""
+    for start in range(0, len(tokens), _BATCH):
+        change = update(intents).where(intents.c.token.in_(tokens[start : start + _BATCH]))
+        tx.execute(change.values(state=state))
+
+
+def void_other_intents(tx: Transaction, store_id: str, tokens: Mapping[str, str]) -> None:
+    """Note that open intents for keys that another object holds can no longer come true.
+
+    Every write of ours is conditional: once an object stands under a key, a request for that key that is
+    still on its way is refused when it arrives.
+
+    Parameters
+    ----------
+    tokens
+        By key, the token of the object that stands there.
+    """
+    keys = list(tokens)
+    stale: list[str] = []
+    for start in range(0, len(keys), _BATCH):
+        query = select(intents.c.token, intents.c.key).where(
+            intents.c.store_id == store_id,
+            intents.c.key.in_(keys[start : start + _BATCH]),
+            intents.c.state == "open",
+        )
+        stale += [row.token for row in tx.execute(query) if row.token != tokens[row.key]]
+    settle_intents(tx, stale, "void")

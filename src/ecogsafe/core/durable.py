@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import secrets
 import sys
@@ -56,6 +57,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, replace: boo
     fsync_directory(path.parent)
 
 
+@functools.cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 

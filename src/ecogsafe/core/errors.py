@@ -141,6 +141,12 @@ class StoreUnreachableError(StoreError):
     retry = True
 
 
+class StoreBusyError(StoreUnreachableError):
+    """The store asks for fewer requests (SlowDown, 503, 429): trying again later can help."""
+
+    code = "store-busy"
+
+
 class StoreRefusedError(StoreError):
     """The store answered no: credentials, permissions, no such bucket."""
 

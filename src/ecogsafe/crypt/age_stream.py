@@ -67,12 +67,42 @@ class ChunkSealer:
         self._check(index, len(plain), last=last)
         return self._cipher.encrypt_into(_chunk_nonce(index, last), plain, None, out)
 
+    def seal_run_into(self, first: int, plain: memoryview, out: memoryview, *, last: int) -> None:
+        """Seal the chunks that ``plain`` is made of, from number ``first`` on, one after the other into ``out``.
+
+        Parameters
+        ----------
+        last
+            The number of the file's last chunk; only that one may be short.
+
+        Raises
+        ------
+        ValueError
+            There are chunks behind ``last``, another one is short, or ``out`` has not the exact size.
+        """
+        count = max(1, -(-len(plain) // CHUNK_BYTES))
+        self._check(first + count - 1, len(plain) - (count - 1) * CHUNK_BYTES, last=first + count - 1 == last)
+        if first + count - 1 > last or len(out) != len(plain) + count * TAG_BYTES:
+            raise ValueError("these chunks do not fit")
+        encrypt = self._cipher.encrypt_into
+        start = cipher_start = 0
+        for index in range(first, first + count):
+            stop, cipher_stop = start + CHUNK_BYTES, cipher_start + SEALED_CHUNK_BYTES
+            encrypt(_chunk_nonce(index, index == last), plain[start:stop], None, out[cipher_start:cipher_stop])
+            start, cipher_start = stop, cipher_stop
+
 
 class ChunkOpener:
     """Opens the chunks of one file; safe to share between threads."""
 
     def __init__(self, file_key: FileKey, payload_nonce: bytes) -> None:
         self._cipher = _payload_cipher(file_key, payload_nonce)
+
+    def _check(self, index: int, size: int, *, last: bool) -> None:
+        if not TAG_BYTES <= size <= SEALED_CHUNK_BYTES or (size != SEALED_CHUNK_BYTES and not last):
+            raise PayloadError(SEALED_DATA, f"chunk {index} is cut")
+        if size == TAG_BYTES and index != 0:
+            raise PayloadError(SEALED_DATA, "the last chunk is empty")
 
     def open(self, index: int, cipher: bytes | bytearray | memoryview, *, last: bool) -> bytes:
         """Return the plaintext of chunk number ``index`` (from 0).
@@ -82,12 +112,21 @@ class ChunkOpener:
         PayloadError
             The bytes are not that chunk of that file: changed, cut, moved, or (not) its last.
         """
-        size = len(cipher)
-        if not TAG_BYTES <= size <= SEALED_CHUNK_BYTES or (size != SEALED_CHUNK_BYTES and not last):
-            raise PayloadError(SEALED_DATA, f"chunk {index} is cut")
-        if size == TAG_BYTES and index != 0:
-            raise PayloadError(SEALED_DATA, "the last chunk is empty")
+        self._check(index, len(cipher), last=last)
         try:
             return self._cipher.decrypt(_chunk_nonce(index, last), cipher, None)
+        except InvalidTag as error:
+            raise PayloadError(SEALED_DATA, f"chunk {index} is not what was sealed") from error
+
+    def open_into(
+        self, index: int, cipher: bytes | bytearray | memoryview, out: bytearray | memoryview, *, last: bool
+    ) -> int:
+        """Open as `open`, into ``out``, which has exactly ``len(cipher) - 16`` bytes; return that number.
+
+        What is in ``out`` after an error is not to be used.
+        """
+        self._check(index, len(cipher), last=last)
+        try:
+            return self._cipher.decrypt_into(_chunk_nonce(index, last), cipher, None, out)
         except InvalidTag as error:
             raise PayloadError(SEALED_DATA, f"chunk {index} is not what was sealed") from error

@@ -1,4 +1,4 @@
-"""Opening sealed objects: as they arrive (`Unsealer`), or by range (`RangedOpener`)."""
+"""Opening sealed objects: as they arrive (`Unsealer`), by range (`RangedOpener`), or a run of chunks (`ChunkRun`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from ecogsafe.crypt.sealed_layout import (
     CHUNK_BYTES,
     PAYLOAD_NONCE_BYTES,
     SEALED_CHUNK_BYTES,
+    TAG_BYTES,
     SealedLayout,
+    chunks_in,
     plain_size_of,
 )
 
@@ -20,6 +22,94 @@ from ecogsafe.crypt.sealed_layout import (
 _FIRST_READ_BYTES = 4096
 #: chunks fetched by one range request: 8 MiB of plaintext
 _BATCH_CHUNKS = 128
+
+
+def open_prefix(data: bytes | bytearray, identities: Sequence[Identity]) -> tuple[ChunkOpener, int] | None:
+    """Return what opens the chunks of the object that begins with ``data``, and where the first one begins.
+
+    None while header and nonce are not complete.
+
+    Raises
+    ------
+    HeaderError, HmacError, NoMatchError
+        As `open_header`.
+    """
+    header = parse_header(data)
+    if header is None or len(data) < header.size + PAYLOAD_NONCE_BYTES:
+        return None
+    file_key = open_header(header, identities)
+    payload_offset = header.size + PAYLOAD_NONCE_BYTES
+    return ChunkOpener(file_key, bytes(data[header.size : payload_offset])), payload_offset
+
+
+class ChunkRun:
+    """Opens consecutive chunks of one object, from their bytes in pieces of any size, into one buffer.
+
+    Parameters
+    ----------
+    first_chunk
+        Number of the chunk that the bytes begin with.
+    out
+        Where the plaintext goes; its length says how many chunks there are. Every chunk is full, but for
+        the last one of the object.
+    with_last
+        Whether the run ends with the last chunk of the object.
+    """
+
+    def __init__(self, opener: ChunkOpener, first_chunk: int, out: memoryview, *, with_last: bool) -> None:
+        self._opener = opener
+        self._chunk = first_chunk
+        self._out = out
+        self._after = first_chunk + (chunks_in(len(out)) if with_last else len(out) // CHUNK_BYTES)
+        self._with_last = with_last
+        self._position = 0
+        #: the beginning of a chunk whose end has not come
+        self._held = bytearray()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every chunk was opened."""
+        return self._chunk == self._after
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Open what ``data`` completes.
+
+        Raises
+        ------
+        PayloadError
+            A chunk is not what was sealed, or there is more than the run has.
+        """
+        with memoryview(data) as view:
+            taken = 0
+            while taken < len(view):
+                if self.is_complete:
+                    raise PayloadError(SEALED_DATA, "there are bytes after the last chunk")
+                wanted = self._sealed_size()
+                if self._held or len(view) - taken < wanted:
+                    more = view[taken : taken + wanted - len(self._held)]
+                    self._held += more
+                    taken += len(more)
+                    if len(self._held) == wanted:
+                        self._open(self._held)
+                        self._held.clear()
+                else:
+                    self._open(view[taken : taken + wanted])
+                    taken += wanted
+
+    def finish(self) -> None:
+        """Raise PayloadError unless everything came."""
+        if not self.is_complete:
+            raise PayloadError(SEALED_DATA, "ends before its last chunk")
+
+    def _sealed_size(self) -> int:
+        return min(CHUNK_BYTES, len(self._out) - self._position) + TAG_BYTES
+
+    def _open(self, cipher: bytearray | memoryview) -> None:
+        stop = self._position + len(cipher) - TAG_BYTES
+        is_last = self._with_last and self._chunk == self._after - 1
+        self._opener.open_into(self._chunk, cipher, self._out[self._position : stop], last=is_last)
+        self._position = stop
+        self._chunk += 1
 
 
 class Unsealer:
@@ -54,13 +144,10 @@ class Unsealer:
         return self._drain()
 
     def _open_prefix(self) -> bool:
-        header = parse_header(self._held)
-        if header is None or len(self._held) < header.size + PAYLOAD_NONCE_BYTES:
+        opened = open_prefix(self._held, self._identities)
+        if opened is None:
             return False
-        file_key = open_header(header, self._identities)
-        nonce = bytes(self._held[header.size : header.size + PAYLOAD_NONCE_BYTES])
-        self._opener = ChunkOpener(file_key, nonce)
-        self._taken = header.size + PAYLOAD_NONCE_BYTES
+        self._opener, self._taken = opened
         return True
 
     def _open_full(self, opener: ChunkOpener) -> bytes:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ecogsafe.catalog import stores as catalog_stores
 from ecogsafe.catalog.database import Catalog
+from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import UsageError, WrongStoreError
+from ecogsafe.core.events import EventSink, Item
 from ecogsafe.stores.open import open_store, parse_store_url
 from ecogsafe.stores.protocol import Store
+from ecogsafe.stores.retrying import Wait
 from ecogsafe.stores.store_id import StoreId, create_store_id, read_store_id
+from ecogsafe.transfer.store_order import StoreOrder
+
+#: a person is told of a store in trouble this often at most, seconds
+_TELL_EVERY_S = 10.0
+#: shorter pauses are over before anybody wonders, seconds
+_TELL_FROM_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,8 @@ class Connection:
 
     store: Store
     store_id: str
+    #: how another process opens it
+    order: StoreOrder | None = None
 
 
 def _kind(url: str) -> str:
@@ -34,9 +46,34 @@ def one_url(url: str) -> str:
         return url
 
 
+def telling_of_waits(tell: EventSink) -> Callable[[Wait], None]:
+    """Return a listener for the pauses of one store that tells of them, but not of everyone's on every thread."""
+    lock = threading.Lock()
+    told_at = -_TELL_EVERY_S
+
+    def on_wait(wait: Wait) -> None:
+        nonlocal told_at
+        if wait.pause_s < _TELL_FROM_S:
+            return
+        with lock:
+            if monotonic() - told_at < _TELL_EVERY_S:
+                return
+            told_at = monotonic()
+        tell(Item(action="store", status="note", store=wait.store, message=wait.text))
+
+    return on_wait
+
+
 @contextmanager
 def connected(
-    catalog: Catalog, url: str, *, name: str | None = None, sse: str | None = None, to_write: bool = True
+    catalog: Catalog,
+    url: str,
+    *,
+    name: str | None = None,
+    sse: str | None = None,
+    to_write: bool = True,
+    stop: threading.Event | None = None,
+    tell: EventSink | None = None,
 ) -> Iterator[Connection]:
     """Open the store at ``url`` for this run.
 
@@ -47,6 +84,10 @@ def connected(
     ----------
     to_write
         Whether this run may write there; without, not one byte is.
+    stop
+        Ends the pauses between attempts when it is set.
+    tell
+        Is told when the store is in trouble and asked again.
 
     Raises
     ------
@@ -55,7 +96,7 @@ def connected(
     StoreError
         It cannot be reached or refuses.
     """
-    store = open_store(url, name=name, sse=sse)
+    store = open_store(url, name=name, sse=sse, stop=stop, on_wait=telling_of_waits(tell) if tell else None)
     try:
         found = read_store_id(store)
         _refuse_stranger(catalog, store, found)
@@ -64,7 +105,7 @@ def connected(
         if found is not None:
             with catalog.write() as tx:
                 catalog_stores.remember_store(tx, found.store_id, store.url, _kind(url))
-        yield Connection(store, found.store_id if found else "")
+        yield Connection(store, found.store_id if found else "", StoreOrder(url, store.name, sse))
     finally:
         store.close()
 

@@ -15,7 +15,8 @@ from ecogsafe.service.connections import Connection
 from ecogsafe.service.evidence import CONTENT
 from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.transfer.context import Meter
-from ecogsafe.transfer.receiving import Received, Reception, digest_object
+from ecogsafe.transfer.receivers import digest_object
+from ecogsafe.transfer.receiving import Received, Reception
 
 
 @dataclass(frozen=True, slots=True)

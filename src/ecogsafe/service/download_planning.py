@@ -20,7 +20,7 @@ from ecogsafe.service.presence import path_of_key
 from ecogsafe.service.running import Run
 from ecogsafe.stores.protocol import OWN_PREFIX, ObjectInfo
 
-DEFAULT_JOBS = 4
+DEFAULT_JOBS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,30 +9,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecogsafe.catalog import clearances, subjects
+from ecogsafe.catalog import clearances, revisions, subjects
 from ecogsafe.catalog.clearances import ClearanceRow
 from ecogsafe.catalog.database import Catalog
-from ecogsafe.catalog.sealings import SourceStat
-from ecogsafe.core.errors import EcogsafeError, NotClearedError, SourceChangedError
+from ecogsafe.core.errors import EcogsafeError, NotClearedError
 from ecogsafe.deid.scan import SCANNER_VERSION
 from ecogsafe.formats.edf_cleaning import has_cleaned_form
 from ecogsafe.formats.edf_header import read_header
 from ecogsafe.formats.kinds import Kind
-from ecogsafe.formats.regions import Region
-from ecogsafe.formats.text_digest import TextDigest, digest_of
+from ecogsafe.formats.text_digest import digest_of
 from ecogsafe.formats.text_regions import text_regions
 from ecogsafe.service.outgoing import OutgoingFile
+from ecogsafe.transfer.file_order import Cleared
 from ecogsafe.transfer.source import FileSource
-
-
-@dataclass(frozen=True, slots=True)
-class Cleared:
-    """One file that may go plain: its text regions and their digest."""
-
-    regions: tuple[Region, ...]
-    text_sha256: str
-    #: of the file when it was judged
-    stat: SourceStat
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,56 +32,14 @@ class Refusal:
     reason: str
 
 
-class ClearedWatch:
-    """Recomputes the digest of the text regions during the one full read (DESIGN 5.5.3)."""
-
-    def __init__(self, name: str, cleared: Cleared) -> None:
-        self._name = name
-        self._cleared = cleared
-        self._digest = TextDigest(cleared.regions)
-
-    def feed(self, offset: int, piece: bytes) -> None:
-        """Take the bytes at ``offset``."""
-        self._digest.feed(offset, piece)
-
-    def check(self) -> None:
-        """Raise SourceChangedError if these are not the bytes that were cleared."""
-        # the regions were those of a file of that size: in a longer one there could be text elsewhere
-        same_size = self._digest.position == self._cleared.stat.size
-        if not same_size or self._digest.hexdigest() != self._cleared.text_sha256:
-            raise _changed(self._name)
-
-
-def open_cleared(root: int, file: OutgoingFile, cleared: Cleared | None) -> FileSource:
-    """Open ``file`` below the descriptor ``root``; one that goes plain only in the state in which it was judged.
-
-    Raises
-    ------
-    SourceChangedError
-        It moved or changed since: where its text stands now nobody knows.
-    """
-    source = FileSource(root, file.relative, name=file.shown)
-    if cleared is not None and source.stat != cleared.stat:
-        source.close()
-        raise _changed(file.shown)
-    return source
-
-
-def _changed(name: str) -> SourceChangedError:
-    return SourceChangedError(
-        name,
-        "changed after it was cleared",
-        safe="It was not stored",
-        next="ecogsafe deid scan, then the same command again",
-    )
-
-
 class Gate:
     """Judges files of known subjects by the clearances in the catalogue."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._revisions: dict[str, int | None] = {}
+        #: codes of which the linking key may know more than the catalogue: a run was killed between the two
+        self._growing: dict[str, bool] = {}
         self._clearances: dict[str, dict[tuple[str, str], ClearanceRow]] = {}
 
     def _known(self, code: str) -> tuple[int | None, dict[tuple[str, str], ClearanceRow]]:
@@ -100,6 +47,7 @@ class Gate:
             with self._catalog.read() as tx:
                 row = subjects.subject(tx, code)
                 self._revisions[code] = row.revision if row else None
+                self._growing[code] = revisions.is_announced(tx, code)
                 self._clearances[code] = clearances.clearances_of(tx, code)
         return self._revisions[code], self._clearances[code]
 
@@ -115,7 +63,7 @@ class Gate:
         row = cleared.get((file.tree, file.path))
         if revision is None or row is None:
             return Refusal(file, "was never searched for this subject's identifiers")
-        if row.revision != revision:
+        if row.revision != revision or self._growing[file.parts.code]:
             return Refusal(file, "was searched before further identifiers of this subject became known")
         if row.scanner_version != str(SCANNER_VERSION):
             return Refusal(file, "was searched by an older scanner, which may have missed something")

@@ -48,6 +48,7 @@ class Home:
         self.recovery_sheet = root / "recovery-sheet.txt"
         self.linking_key = root / "linking-key.age"
         self.journals = root / "journals"
+        self.shares = root / "shares"
         self.resume_key_file = root / "resume.key"
         #: there while ``init`` works: what it left half-made may be made again. Holds the SHA-256 of each
         #: recipients.txt that it has made so far, one a line

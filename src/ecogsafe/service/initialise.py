@@ -21,6 +21,7 @@ from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.keys import generate_identity, parse_identities, parse_recipients
 from ecogsafe.crypt.lab_key import identity_text, open_lab_key, protect
 from ecogsafe.crypt.recovery_sheet import write_sheet
+from ecogsafe.service.acts import note_home
 from ecogsafe.service.config_template import config_template
 from ecogsafe.service.home import RECIPIENTS_DIGEST, Home
 from ecogsafe.service.recipient_lines import from_labels
@@ -209,6 +210,7 @@ def _note_recipients(home: Home, recipients: str) -> None:
     try:
         with catalog.write() as tx:
             meta.set(tx, RECIPIENTS_DIGEST, _digest(recipients))
+            note_home(tx, "init", _digest(recipients))
     finally:
         catalog.close()
 

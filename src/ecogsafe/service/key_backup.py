@@ -4,6 +4,7 @@ Everything is sealed already (the recipients are public keys). Nothing is ever o
 
     _ecogsafe/keys/lab-key-<order>-<digest>.age         linking-key-<order>-<digest>.age
     _ecogsafe/keys/recipients-<order>-<digest>.txt      journals/<journal>.age, and .marks once it has ended
+    _ecogsafe/keys/shares/<journal>.age                 the ways back of `share`
 
 ``<digest>`` is the first 16 hex digits of the SHA-256 of the file. ``<order>`` has 20 digits and only grows
 within a store: nanoseconds of the clock, or one more than the highest there, whichever is larger. So the
@@ -38,6 +39,7 @@ from ecogsafe.stores.protocol import Store
 
 PREFIX = "_ecogsafe/keys/"
 JOURNALS = f"{PREFIX}journals/"
+SHARES = f"{PREFIX}shares/"
 _NAME = re.compile(
     rf"{PREFIX}(?P<stem>lab-key|linking-key|recipients)-(?P<order>\d{{20}})-(?P<digest>[0-9a-f]{{16}})\.(?:age|txt)"
 )
@@ -88,6 +90,8 @@ def back_up_keys(home: Home, catalog: Catalog) -> KeyCopies:
                     _add(connection.store, stem, ending, data)
                 for name, data in _journals(home):
                     _put(connection.store, f"{JOURNALS}{name}", data)
+                for path in sorted(home.shares.glob("*.age")):
+                    _put(connection.store, f"{SHARES}{path.name}", _read(home, f"{home.shares.name}/{path.name}"))
             with catalog.write() as tx:
                 meta.set(tx, f"{_HELD_AT}{one_url(url)}", linking_key or "")
             complete.append(url)

@@ -142,12 +142,12 @@ class _Names:
     #: the folder is this subject's own folder in a tree; None: a tree
     subject: str | None
 
-    def path(self, tree: Tree, relative: PurePosixPath) -> str:
+    def path(self, tree: Tree, relative: str) -> str:
         """Return the path below ``tree``."""
         own = self.subject is not None and _is_subject_folder(self.subject, tree)
-        return f"{self.subject}/{relative}" if own else str(relative)
+        return f"{self.subject}/{relative}" if own else relative
 
-    def place(self, relative: PurePosixPath) -> tuple[Tree, str, TargetParts | None]:
+    def place(self, relative: str) -> tuple[Tree, str, TargetParts | None]:
         """Return tree, path below it and what the path says; no parts for what is not of the form."""
         for tree in (*self.wanted, *Tree):
             path = self.path(tree, relative)
@@ -158,8 +158,8 @@ class _Names:
 
 def _walk(found: Outgoing, base: Path, names: _Names, below_dir: PurePosixPath) -> None:
     """Sort every entry below ``base`` into files of the form of one of the wanted trees, and the rest."""
-    for relative, status in _entries(base, PurePosixPath()):
-        if relative.name.startswith(_OURS):
+    for relative, status in _entries(str(base), ""):
+        if relative.rpartition("/")[2].startswith(_OURS):
             continue
         tree, path, parts = names.place(relative)
         if isinstance(status, OSError):
@@ -178,25 +178,33 @@ def _walk(found: Outgoing, base: Path, names: _Names, below_dir: PurePosixPath) 
             )
 
 
-def _entries(folder: Path, relative: PurePosixPath) -> Iterator[tuple[PurePosixPath, os.stat_result | OSError]]:
-    """Yield what lies below ``folder``, folders themselves only where they cannot be entered."""
+def _entries(folder: str, below: str) -> Iterator[tuple[str, os.stat_result | OSError]]:
+    """Yield what lies below ``folder``, folders themselves only where they cannot be entered.
+
+    Paths are texts here: they come by the ten thousand.
+
+    Parameters
+    ----------
+    below
+        What stands before the names in it: empty, or the path so far and a slash.
+    """
     try:
-        names = sorted(path.name for path in folder.iterdir())
+        names = sorted(entry.name for entry in os.scandir(folder))
     except OSError as error:
-        yield relative, error
+        yield below.removesuffix("/") or ".", error
         return
     for name in names:
         try:
-            status = (folder / name).lstat()
+            status = os.lstat(f"{folder}/{name}")
         except FileNotFoundError:
             continue  # went away meanwhile
         except OSError as error:
-            yield relative / name, error
+            yield below + name, error
             continue
         if stat.S_ISDIR(status.st_mode):
-            yield from _entries(folder / name, relative / name)
+            yield from _entries(f"{folder}/{name}", f"{below}{name}/")
         else:
-            yield relative / name, status
+            yield below + name, status
 
 
 def _masked(tree: Tree, path: str) -> str:

@@ -18,6 +18,7 @@ from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.keys import parse_recipients
 from ecogsafe.crypt.lab_key import open_lab_key
 from ecogsafe.crypt.recovery_sheet import write_sheet
+from ecogsafe.service.acts import note_home
 from ecogsafe.service.config_template import config_template
 from ecogsafe.service.home import RECIPIENTS_DIGEST, Home
 from ecogsafe.service.recipient_lines import with_labels
@@ -55,6 +56,11 @@ def recover(home: Home, source: str, password: Callable[[], Secret], emit: Event
         for name, data in found.journals.items():
             if not (home.journals / name).exists():
                 write_atomically(home.journals / name, data, replace=False)
+        if found.shares:
+            home.shares.mkdir(mode=0o700, exist_ok=True)
+        for name, data in found.shares.items():
+            if not (home.shares / name).exists():
+                write_atomically(home.shares / name, data, replace=False)
         if linking_key is not None and not home.linking_key.exists():
             write_atomically(home.linking_key, linking_key, replace=False)
         _note_recipients(home, recipients)
@@ -130,7 +136,9 @@ def _note_recipients(home: Home, recipients: bytes) -> None:
     catalog = Catalog.open(home.catalog_url or home.catalog_path, create=True)
     try:
         with catalog.write() as tx:
-            meta.set(tx, RECIPIENTS_DIGEST, hashlib.sha256(recipients).hexdigest())
+            digest = hashlib.sha256(recipients).hexdigest()
+            meta.set(tx, RECIPIENTS_DIGEST, digest)
+            note_home(tx, "init --recover", digest)
     finally:
         catalog.close()
 

@@ -11,13 +11,16 @@ from pathlib import Path
 from ecogsafe.core.errors import UsageError
 from ecogsafe.crypt.recovery_sheet import read_sheet
 from ecogsafe.deid.layout import CODE
-from ecogsafe.service.key_backup import JOURNALS, key_copies
+from ecogsafe.service.key_backup import JOURNALS, SHARES, key_copies
 from ecogsafe.service.recipient_lines import from_labels
 from ecogsafe.stores.open import open_store
 from ecogsafe.stores.protocol import Store
 
 #: what may be written into ``journals/``; a store can hold any name
 _JOURNAL = re.compile(rf"{CODE}-[0-9]{{4,}}-[0-9a-f]{{8}}\.(?:age|marks)")
+
+
+_SHARE = re.compile(r"[0-9]{8}T[0-9]{12}Z-[0-9a-f]{8}\.age")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class KeySource:
     linking_keys: tuple[bytes, ...] = ()
     #: by file name
     journals: Mapping[str, bytes] = field(default_factory=dict)
+    #: ways back of ``share``, by file name
+    shares: Mapping[str, bytes] = field(default_factory=dict)
     is_sheet: bool = False
 
 
@@ -67,11 +72,16 @@ def from_store(url: str) -> KeySource:
         lab_keys, recipients = _all(store, "lab-key"), _all(store, "recipients")
         if not lab_keys or not recipients:
             raise UsageError(url, "holds no key copies", next="use the recovery sheet, or another store")
-        names = {info.key: info.key.removeprefix(JOURNALS) for info in store.list(JOURNALS)}
-        journals = {name: b"".join(store.read(key)) for key, name in names.items() if _JOURNAL.fullmatch(name)}
-        return KeySource(lab_keys, recipients, _all(store, "linking-key"), journals)
+        journals, shares = _named(store, JOURNALS, _JOURNAL), _named(store, SHARES, _SHARE)
+        return KeySource(lab_keys, recipients, _all(store, "linking-key"), journals, shares)
     finally:
         store.close()
+
+
+def _named(store: Store, prefix: str, form: re.Pattern[str]) -> dict[str, bytes]:
+    """Return what stands below ``prefix`` under names of ours, by name."""
+    names = {info.key: info.key.removeprefix(prefix) for info in store.list(prefix)}
+    return {name: b"".join(store.read(key)) for key, name in names.items() if form.fullmatch(name)}
 
 
 def _all(store: Store, stem: str) -> tuple[bytes, ...]:

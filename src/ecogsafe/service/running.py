@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ecogsafe.catalog import leases, runs, subjects
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.catalog.leases import Lease
+from ecogsafe.catalog.sums import keep_sums
 from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import (
     FINDINGS,
@@ -211,6 +212,8 @@ def running(home: Home, command: str, emit: EventSink, *, stop: threading.Event 
             runs.start_run(tx, run.run_id, command)
         with _noted(run):
             yield run
+        # what this run changed is added up now, and the next `status` answers at once
+        keep_sums(catalog)
     finally:
         catalog.close()
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ecogsafe.catalog import files, leases, runs, subjects, summaries
+from ecogsafe.catalog import leases, runs, subjects, summaries
 from ecogsafe.catalog import stores as catalog_stores
+from ecogsafe.catalog import sums as catalog_sums
 from ecogsafe.catalog.copies import LEVELS, Level
 from ecogsafe.catalog.database import Catalog, Transaction
 from ecogsafe.catalog.files import FileTotals
 from ecogsafe.catalog.runs import RunRow
 from ecogsafe.catalog.stores import StoreRow
-from ecogsafe.catalog.summaries import CopySummary
+from ecogsafe.catalog.sums import CopySummary, SubjectSums, keep_sums
 from ecogsafe.core.config import Settings
 from ecogsafe.core.errors import UsageError
 from ecogsafe.core.events import Item
@@ -94,6 +96,7 @@ def status(home: Home, subject: str | None) -> StatusReport:
     linking_key = linking_key_digest(home)
     catalog = home.open_catalog()
     try:
+        keep_sums(catalog)
         return _report(catalog, subject, settings, linking_key)
     finally:
         catalog.close()
@@ -103,8 +106,9 @@ def _report(catalog: Catalog, subject: str | None, settings: Settings, linking_k
     with catalog.read() as tx:
         stores = catalog_stores.all_stores(tx)
         urls = {s.store_id: s.url for s in stores}
-        totals = files.file_totals(tx, subject)
-        copied = summaries.copy_summaries(tx, subject)
+        sums = catalog_sums.sums(tx, subject)
+        totals = summaries.file_totals(sums)
+        copied = [summary for each in sums for summary in each.copies]
         bad_copies = summaries.bad_copies(tx, subject)
         repaired = summaries.repaired_copies(tx)
         unfinished = tuple(sorted({j.subject for j in subjects.open_journals(tx, subject)}))
@@ -119,7 +123,7 @@ def _report(catalog: Catalog, subject: str | None, settings: Settings, linking_k
             for store_id, key, reason in bad_copies
             if (store_id, key) not in repaired
         ]
-        problems += _too_few(tx, settings, stores, subject)
+        problems += _too_few(sums, settings, stores)
         running = _at_work(tx)
     states = tuple(_state(t, copied, urls) for t in totals)
     if linking_key and not holding:
@@ -137,21 +141,19 @@ def _report(catalog: Catalog, subject: str | None, settings: Settings, linking_k
     )
 
 
-def _too_few(tx: Transaction, settings: Settings, stores: list[StoreRow], subject: str | None) -> list[str]:
+def _too_few(sums: Sequence[SubjectSums], settings: Settings, stores: list[StoreRow]) -> list[str]:
     """Return whose files fall short of the policy's number of copies, anywhere or off site."""
     policy = settings.policy
     level = next(known for known in LEVELS if known == policy.level)
     words = {"stored": "stored", "checksum": "proven", "restored": "restored"}[level]
     told = {one_url(d.url): d.offsite for d in settings.destination if d.offsite is not None}
     away = [s.store_id for s in stores if told.get(s.url, s.kind != "file")]
-    problems = _short(tx, level, subject, policy.copies, f"{words} copies", None)
-    return problems + _short(tx, level, subject, policy.offsite, f"{words} copies off site", away)
+    problems = _short(sums, level, policy.copies, f"{words} copies", None)
+    return problems + _short(sums, level, policy.offsite, f"{words} copies off site", away)
 
 
-def _short(
-    tx: Transaction, level: Level, subject: str | None, wanted: int, what: str, stores: list[str] | None
-) -> list[str]:
-    rows = summaries.protection_summaries(tx, level, subject, stores=stores)
+def _short(sums: Sequence[SubjectSums], level: Level, wanted: int, what: str, stores: list[str] | None) -> list[str]:
+    rows = summaries.protection_summaries(sums, level, stores=stores)
     problems = []
     for code in sorted({row.subject for row in rows}):
         of_subject = [row for row in rows if row.subject == code]

@@ -52,7 +52,9 @@ def upload(run: Run, request: UploadRequest) -> None:
     with _descriptor(request.folder) as root:
         cleared = _pass_gate(run, outgoing, request, root)
         recipients = run.home.recipients(run.catalog)
-        with connected(run.catalog, request.url, sse=request.sse, to_write=not request.dry_run) as connection:
+        with connected(
+            run.catalog, request.url, sse=request.sse, to_write=not request.dry_run, stop=run.stop, tell=run.tell
+        ) as connection:
             snapshots = Snapshots(run, [connection], recipients)
             with closing(Ledger(run.catalog)) as ledger:
                 context = _context(run, ledger, recipients)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from ecogsafe.core.errors import EcogsafeError, ExitStatus, InterruptedRunError, StoreError
 from ecogsafe.core.events import Item
 from ecogsafe.service.connections import Connection
-from ecogsafe.service.gate import Cleared, ClearedWatch, open_cleared
 from ecogsafe.service.outgoing import OutgoingFile
 from ecogsafe.service.presence import Listing, Need, Presence, judge, key_for
 from ecogsafe.service.running import Run
 from ecogsafe.service.second_look import SecondLook
 from ecogsafe.service.upload_request import UploadRequest
 from ecogsafe.transfer.context import TransferContext
+from ecogsafe.transfer.file_order import Cleared, FileOrder
 from ecogsafe.transfer.work import Place, Shipment
 
 _DIFFERENT = "another content stands under this name; it is never replaced (--new-version keeps both)"
@@ -61,6 +61,16 @@ class Planner:
         self._request = request
         self._cleared = cleared
         self._root = root
+        self._places = {
+            sealed: Place(
+                store=connection.store,
+                store_id=connection.store_id,
+                sealed=sealed,
+                storage_class=request.storage_class,
+                order=connection.order,
+            )
+            for sealed in (True, False)
+        }
         self._listing = Listing(run.catalog, connection)
         self.plan = UploadPlan()
 
@@ -72,12 +82,7 @@ class Planner:
         StoreError, InterruptedRunError
             They stop the run.
         """
-        place = Place(
-            store=self._connection.store,
-            store_id=self._connection.store_id,
-            sealed=self._request.seals(file),
-            storage_class=self._request.storage_class,
-        )
+        place = self._places[self._request.seals(file)]
         key = key_for(file, sealed=place.sealed)
         shipment = self._shipment(file, key, place)
         try:
@@ -123,6 +128,7 @@ class Planner:
 
     def _shipment(self, file: OutgoingFile, key: str, place: Place) -> Shipment:
         cleared = None if place.sealed else self._cleared.get(file.shown)
+        order = FileOrder(self._root, str(file.relative), file.shown, cleared)
         return Shipment(
             tree=file.tree,
             path=file.path,
@@ -131,8 +137,9 @@ class Planner:
             size=file.status.st_size,
             keys={place.sealed: key},
             places=(place,),
-            open_source=lambda: open_cleared(self._root, file, cleared),
-            text_watch=(lambda: ClearedWatch(file.shown, cleared)) if cleared else None,
+            open_source=order.open,
+            text_watch=order.watch,
+            order=order,
         )
 
 

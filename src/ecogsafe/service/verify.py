@@ -134,7 +134,7 @@ def _verify_store(
     """Check the copies of one store; return why some could not be judged."""
     failed: list[EcogsafeError] = []
     unanswered: list[StoreUnreachableError] = []
-    with connected(run.catalog, work.url, to_write=False) as connection:
+    with connected(run.catalog, work.url, to_write=False, stop=run.stop, tell=run.tell) as connection:
         if connection.store_id != work.store_id:
             raise WrongStoreError(work.url, "is another store than the one that holds these copies")
         checker = CopyCheck(connection, identities, meter, stop=run.stop, deep=request.deep)

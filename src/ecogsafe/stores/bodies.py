@@ -1,4 +1,4 @@
-"""Bytes on their way into a store: one buffer or several, their size, their CRC64NVME, their file-like form.
+"""Bytes on their way into a store: one buffer or several, their size, their CRC64NVME.
 
 CRC64NVME is the checksum that S3 keeps over a whole object however many parts it came in; its text form
 is the base64 of the eight bytes, most significant first
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 from collections.abc import Iterable
 
 from ecogsafe.stores.protocol import Body
@@ -59,52 +58,3 @@ def crc64_from_text(text: str | None) -> int | None:
     except (binascii.Error, ValueError):
         return None
     return int.from_bytes(raw, "big") if len(raw) == 8 else None
-
-
-class BodyReader(io.RawIOBase):
-    """A body as a file that can be read and rewound, without joining its buffers."""
-
-    def __init__(self, body: Body) -> None:
-        super().__init__()
-        self._views = buffers(body)
-        self._size = sum(len(view) for view in self._views)
-        self._position = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position in bytes."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to ``offset`` and return the new position, inside the body."""
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = min(max(origin + offset, 0), self._size)
-        return self._position
-
-    def readinto(self, target: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fill ``target`` and return how many bytes that were; 0 at the end."""
-        wanted = memoryview(target).cast("B")
-        done = 0
-        start = 0
-        for view in self._views:
-            stop = start + len(view)
-            if done == len(wanted):
-                break
-            if self._position < stop:
-                begin = self._position - start
-                count = min(len(view) - begin, len(wanted) - done)
-                wanted[done : done + count] = view[begin : begin + count]
-                done += count
-                self._position += count
-            start = stop
-        return done

@@ -244,6 +244,7 @@ class DirectoryStore:
             self._refuse_occupied(key, target, if_absent=True)
             fd = self._open_parts(upload, fcntl.LOCK_EX)
             try:
+                os.ftruncate(fd, size)
                 info = self._publish(key, fd, upload.part_file, target, crc64, size, replace=False)
             finally:
                 os.close(fd)
@@ -257,7 +258,7 @@ class DirectoryStore:
             if acked is None or acked.as_uploaded().etag != part.etag or acked.offset != end:
                 raise StoreRefusedError(self.url, "a part is missing, changed or out of place")
             end += acked.size
-        if end != size or size != upload.size:
+        if end != size or size > upload.size:
             raise StoreRefusedError(self.url, "the parts do not add up to the file")
 
     def abort_upload(self, key: str, upload_id: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +14,7 @@ from ecogsafe.core.errors import UsageError
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.keys import key_problem
 from ecogsafe.stores.protocol import Store
-from ecogsafe.stores.retrying import Backoff, Retrying
+from ecogsafe.stores.retrying import Backoff, Retrying, Wait
 
 #: old buckets may have upper-case letters and underscores; the server decides on the rest
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
@@ -87,9 +89,11 @@ def open_store(
     sse: str | None = None,
     folder_mode: int = 0o770,
     file_mode: int = 0o660,
-    connections: int = 16,
+    connections: int = 64,
     backoff: Backoff | None = None,
-) -> Store:
+    stop: threading.Event | None = None,
+    on_wait: Callable[[Wait], None] | None = None,
+) -> Retrying:
     """Return the store of ``url``, which tries again when it is worth it.
 
     Parameters
@@ -101,7 +105,11 @@ def open_store(
     folder_mode, file_mode
         Permissions of new folders and files, before the umask. Folders only.
     connections
-        Requests that may be under way at once. S3 only.
+        How many are kept open between requests. S3 only.
+    stop
+        Ends the pauses between attempts when it is set.
+    on_wait
+        Is told of every pause; see `Retrying`.
 
     Raises
     ------
@@ -120,4 +128,4 @@ def open_store(
         from ecogsafe.stores.s3_connect import connect
 
         inner = connect(address.bucket, address.prefix, name=name, sse=sse, max_pool_connections=connections)
-    return Retrying(inner, backoff=backoff)
+    return Retrying(inner, backoff=backoff, stop=stop, on_wait=on_wait)

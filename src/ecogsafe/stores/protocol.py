@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from ecogsafe.stores.thawing import Thaw
+
 #: Bytes in memory; a body may be several, one after the other, so that nothing is joined for sending.
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Body: TypeAlias = Buffer | Sequence[Buffer]
@@ -56,6 +58,8 @@ class ObjectInfo:
     last_modified: datetime | None = None
     #: the object's metadata ``ecogsafe-upload``
     token: str | None = None
+    #: of a cold object, from `Store.head`; None for one that can be read at once
+    thaw: Thaw | None = None
     #: our clock when the answer came
     checked_at: datetime | None = None
     #: the store's clock in that answer
@@ -151,7 +155,13 @@ class Store(Protocol):
         ...
 
     def begin_upload(self, key: str, *, token: str, size: int, storage_class: str | None = None) -> str:
-        """Return the id of a new upload in parts; nothing is visible under ``key`` until it is finished."""
+        """Return the id of a new upload in parts; nothing is visible under ``key`` until it is finished.
+
+        Parameters
+        ----------
+        size
+            The most bytes that the object can have; `finish_upload` says how many it has.
+        """
         ...
 
     def put_part(self, key: str, upload_id: str, number: int, body: Body, *, offset: int, crc64: int) -> UploadedPart:

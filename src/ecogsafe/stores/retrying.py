@@ -2,21 +2,31 @@
 
 Reading, listing, parts and aborting may be repeated freely. A `put` or `finish_upload` whose answer was
 lost may have happened: before it is repeated the store is asked what it holds. What holds our token (where
-the store keeps tokens), size and checksum is ours and counts as done.
+the store keeps tokens), size and checksum is ours and counts as done. Every pause is told to whoever listens,
+and ends when the run is to stop.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ecogsafe.core.errors import ChecksumRefusedError, ObjectExistsError, StoreError, UploadGoneError
+from ecogsafe.core.errors import (
+    ChecksumRefusedError,
+    InterruptedRunError,
+    ObjectExistsError,
+    StoreBusyError,
+    StoreError,
+    StoreRefusedError,
+    UploadGoneError,
+)
 from ecogsafe.stores.bodies import body_size
 from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, Store, UploadedPart
+from ecogsafe.stores.thawing import Tier, thawing_store
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -41,13 +51,37 @@ class Backoff:
         return chance * min(self.longest_s, self.first_s * 2.0 ** (failures - 1))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """A pause before another attempt."""
+
+    #: the store's name
+    store: str
+    #: why, such as ``is busy (SlowDown)``
+    problem: str
+    #: the code of the error: ``store-busy``, ``store-unreachable``, ``checksum-refused``
+    code: str
+    #: attempts that failed in a row
+    failures: int
+    pause_s: float
+
+    @property
+    def text(self) -> str:
+        """Return the line for a person."""
+        return f"{self.store}: {self.problem}; trying again in {max(1, round(self.pause_s))} s"
+
+
 class Retrying:
     """`ecogsafe.stores.protocol.Store` around another one.
 
     Parameters
     ----------
+    stop
+        Ends every pause when it is set; what was tried then raises `InterruptedRunError`.
+    on_wait
+        Is told of every pause, before it, on the thread that pauses.
     pause
-        Waits for so many seconds; one that raises ends the trying, so an interrupted run need not wait.
+        Waits for so many seconds in the place of ``stop``; one that raises ends the trying.
     chance
         Gives numbers in [0, 1).
     """
@@ -57,13 +91,19 @@ class Retrying:
         inner: Store,
         *,
         backoff: Backoff | None = None,
-        pause: Callable[[float], None] = time.sleep,
+        stop: threading.Event | None = None,
+        on_wait: Callable[[Wait], None] | None = None,
+        pause: Callable[[float], None] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.inner = inner
         self._backoff = backoff or Backoff()
-        self._pause = pause
+        self._stop = stop or threading.Event()
+        self._on_wait = on_wait
+        self._pause = pause or self._pause_unless_stopped
         self._chance = chance
+        self._busy = 0
+        self._counting = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -85,8 +125,25 @@ class Retrying:
         """See `Store.capabilities`."""
         return self.inner.capabilities
 
+    @property
+    def busy_answers(self) -> int:
+        """How often the store asked for fewer requests; it only grows."""
+        return self._busy
+
+    def _pause_unless_stopped(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise InterruptedRunError(
+                self.name,
+                "was not asked again, the run was interrupted",
+                safe="What was done until then is kept",
+                next="run the same command again to continue",
+            )
+
     def _wait(self, error: StoreError, failures: int) -> None:
         """Pause before another attempt, or raise ``error`` where none is left or none can help."""
+        if isinstance(error, StoreBusyError):
+            with self._counting:
+                self._busy += 1
         limit = MAX_CHECKSUM_REFUSALS if isinstance(error, ChecksumRefusedError) else self._backoff.attempts
         if not error.retry or failures >= limit:
             raise error
@@ -94,6 +151,10 @@ class Retrying:
         _log.info(
             "store asks again store=%s code=%s failures=%d pause_s=%.2f", self.name, error.code, failures, pause_s
         )
+        if self._on_wait is not None:
+            self._on_wait(
+                Wait(store=self.name, problem=error.problem, code=error.code, failures=failures, pause_s=pause_s)
+            )
         self._pause(pause_s)
 
     def _repeat(self, call: Callable[[], T]) -> T:
@@ -232,6 +293,13 @@ class Retrying:
     def list_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
         """See `Store.list_uploads`."""
         yield from self._repeat(lambda: tuple(self.inner.list_uploads(prefix)))
+
+    def request_thaw(self, key: str, *, tier: Tier, days: int) -> None:
+        """See `ecogsafe.stores.thawing.ThawingStore`; asking twice is asking once."""
+        inner = thawing_store(self.inner)
+        if inner is None:
+            raise StoreRefusedError(self.name, "keeps nothing cold, so nothing there can be thawed")
+        self._repeat(lambda: inner.request_thaw(key, tier=tier, days=days))
 
     def close(self) -> None:
         """See `Store.close`."""

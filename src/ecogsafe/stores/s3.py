@@ -1,4 +1,6 @@
-"""S3 and what speaks like it, over boto3; every write carries its CRC64NVME and refuses to replace.
+"""S3 and what speaks like it; every write carries its CRC64NVME and refuses to replace.
+
+The bytes of objects go over `ecogsafe.stores.s3_wire`, everything else over boto3.
 
 The checksum is asked for over the whole object (``FULL_OBJECT``), however many parts it comes in
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html). A server that
@@ -9,24 +11,40 @@ does not tell one gives ``crc64=None``: such a copy is stored, not proven. Nothi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ecogsafe.core.clock import utc_now
-from ecogsafe.core.errors import ObjectMissingError, StoreRefusedError, StoreUnreachableError, UploadGoneError
-from ecogsafe.stores.bodies import BodyReader, body_size, crc64_from_text, crc64_to_text
+from ecogsafe.core.errors import (
+    ChecksumRefusedError,
+    ObjectMissingError,
+    StoreRefusedError,
+    StoreUnreachableError,
+    UploadGoneError,
+)
+from ecogsafe.stores.bodies import body_size, crc64_from_text, crc64_to_text
 from ecogsafe.stores.keys import check_key, is_listed
 from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, UploadedPart
 from ecogsafe.stores.s3_errors import s3_errors
+from ecogsafe.stores.s3_thawing import request_thaw, thaw_of
+from ecogsafe.stores.s3_wire import Wire, date_of
+from ecogsafe.stores.thawing import Tier
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mypy_boto3_s3 import S3Client
+    from urllib3 import BaseHTTPResponse
 
 #: the only metadata of an object: ``x-amz-meta-ecogsafe-upload``
 TOKEN_METADATA = "ecogsafe-upload"  # noqa: S105 (the name of a field)
 _CHUNK_BYTES = 1 << 20
 _MARKERS = ("KeyMarker", "UploadIdMarker")
+_NO_STORE = "this server is no S3 store that can be trusted with data: use another"
+_HEADERS = {
+    "StorageClass": "x-amz-storage-class",
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+}
 _CHECKSUM: dict[str, Any] = {"ChecksumAlgorithm": "CRC64NVME"}
 
 
@@ -38,6 +56,8 @@ class S3Store:
     client
         A boto3 S3 client that retries nothing (`ecogsafe.stores.s3_connect.connect` makes one); it is
         used by all threads.
+    wire
+        Carries the bytes of the same bucket's objects.
     prefix
         Without a slash at its ends; empty for the whole bucket.
     place
@@ -63,6 +83,7 @@ class S3Store:
     def __init__(
         self,
         client: S3Client,
+        wire: Wire,
         bucket: str,
         prefix: str = "",
         *,
@@ -72,32 +93,41 @@ class S3Store:
         page_size: int | None = None,
     ) -> None:
         self._client = client
+        self._wire = wire
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self.url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
         self.name = name or self.url
         self.place = place or f"s3://{bucket}"
         self._page_size = page_size
-        self._sse: dict[str, Any] = {}
-        if sse is not None:
-            kind, _, key_id = sse.partition("aws:kms:")
-            self._sse = {"ServerSideEncryption": kind or "aws:kms"} | ({"SSEKMSKeyId": key_id} if key_id else {})
+        kind, _, key_id = (sse or "").partition("aws:kms:")
+        self._sse = {"ServerSideEncryption": kind or "aws:kms"} if sse else {}
+        self._sse |= {"SSEKMSKeyId": key_id} if key_id else {}
         self._bucket_seen = False
         self._tells_checksum = True
 
-    def _where(self, key: str) -> dict[str, Any]:
+    def _whole(self, key: str) -> str:
         check_key(key, store=self.url, prefix=self._prefix)
-        return {"Bucket": self._bucket, "Key": self._prefix + key}
+        return self._prefix + key
+
+    def _where(self, key: str) -> dict[str, Any]:
+        return {"Bucket": self._bucket, "Key": self._whole(key)}
 
     def head(self, key: str, *, checksum: bool = False) -> ObjectInfo | None:
         """See `Store.head`."""
         try:
             with s3_errors(self.url, key):
-                answer = self._client.head_object(**self._where(key), ChecksumMode="ENABLED")
+                answer = self._wire.head(self._whole(key))
         except ObjectMissingError:
             self._require_bucket()
             return None
-        return self._info(key, answer["ContentLength"], answer)
+        return self._info(key, self._length(answer), answer)
+
+    def _length(self, answer: Mapping[str, Any]) -> int:
+        length: int | None = answer.get("ContentLength")
+        if length is None:
+            raise StoreRefusedError(self.url, "the store does not tell how large an object is", next=_NO_STORE)
+        return length
 
     def _require_bucket(self) -> None:
         """Tell a missing object from a missing bucket: the answers to HEAD look the same."""
@@ -123,6 +153,7 @@ class S3Store:
             storage_class=answer.get("StorageClass"),
             last_modified=answer.get("LastModified"),
             token=answer.get("Metadata", {}).get(TOKEN_METADATA),
+            thaw=thaw_of(answer.get("StorageClass"), answer.get("Restore")),
             checked_at=utc_now(),
             store_date=_date(answer),
         )
@@ -155,24 +186,18 @@ class S3Store:
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store.read`."""
-        asked = self._where(key)
         if stop is not None and stop <= start:
             return
-        if start or stop is not None:
-            asked["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
-        answer = self._get(key, asked)
-        if answer is None:
+        found = self._get(key, start, stop)
+        if found is None:
             return
+        answer, body = found
         if start and not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
-            answer["Body"].close()
-            raise StoreRefusedError(
-                self.url,
-                "the store ignores which bytes are asked for",
-                next="this server is no S3 store that can be trusted with data: use another",
-            )
-        expected = answer["ContentLength"] if stop is None else min(answer["ContentLength"], stop - start)
-        body = answer["Body"]
+            body.close()
+            raise StoreRefusedError(self.url, "the store ignores which bytes are asked for", next=_NO_STORE)
         try:
+            length = self._length(answer)
+            expected = length if stop is None else min(length, stop - start)
             while expected:
                 with s3_errors(self.url, key):
                     data = body.read(min(_CHUNK_BYTES, expected))
@@ -181,15 +206,16 @@ class S3Store:
                 expected -= len(data)
                 yield data
         finally:
+            # Nothing happens where all was read: the connection is in the pool again.
             body.close()
 
-    def _get(self, key: str, asked: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the answer to GET, None where the range lies behind the end of the object."""
+    def _get(self, key: str, start: int, stop: int | None) -> tuple[dict[str, Any], BaseHTTPResponse] | None:
+        """Return the answer to GET and its body, None where the range lies behind the end of the object."""
         from botocore.exceptions import ClientError
 
         with s3_errors(self.url, key):
             try:
-                return dict(self._client.get_object(**asked))
+                return self._wire.get(self._whole(key), start=start, stop=stop)
             except ClientError as error:
                 if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 416:
                     return None
@@ -206,25 +232,24 @@ class S3Store:
         if_absent: bool = True,
     ) -> ObjectInfo:
         """See `Store.put`."""
-        asked = self._where(key) | self._kept(token, storage_class)
-        asked |= _CHECKSUM | {"ChecksumCRC64NVME": crc64_to_text(crc64)}
+        headers = {
+            f"x-amz-meta-{TOKEN_METADATA}": token,
+            "x-amz-checksum-crc64nvme": crc64_to_text(crc64),
+            "x-amz-sdk-checksum-algorithm": "CRC64NVME",
+        }
         if if_absent:
-            asked["IfNoneMatch"] = "*"
+            headers["if-none-match"] = "*"
+        for name, value in self._kept(token, storage_class).items():
+            if name in _HEADERS:
+                headers[_HEADERS[name]] = value
+        size = body_size(body)
         with s3_errors(self.url, key):
-            answer = self._send_body("put_object", body, asked)
-        return self._written(key, body_size(body), token, answer)
+            answer = self._wire.put(self._whole(key), body, size, headers=headers)
+        return self._written(key, size, token, answer)
 
     def _kept(self, token: str, storage_class: str | None) -> dict[str, Any]:
         kept: dict[str, Any] = {"Metadata": {TOKEN_METADATA: token}} | self._sse
         return kept | ({"StorageClass": storage_class} if storage_class else {})
-
-    def _send_body(
-        self, operation: Literal["put_object", "upload_part"], body: Body, asked: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Send one body: the only place where an object's bytes leave, so that another client can do it."""
-        size = body_size(body)
-        stream = body if isinstance(body, bytes) else BodyReader(body) if size else b""
-        return dict(getattr(self._client, operation)(Body=stream, ContentLength=size, **asked))
 
     def _written(self, key: str, size: int, token: str, answer: dict[str, Any]) -> ObjectInfo:
         """Return what the store says of an object just written; asks again where the answer had no checksum."""
@@ -244,12 +269,18 @@ class S3Store:
 
     def put_part(self, key: str, upload_id: str, number: int, body: Body, *, offset: int, crc64: int) -> UploadedPart:
         """See `Store.put_part`."""
-        asked = self._where(key) | {"UploadId": upload_id, "PartNumber": number}
-        asked |= _CHECKSUM | {"ChecksumCRC64NVME": crc64_to_text(crc64)}
+        size = body_size(body)
+        headers = {"x-amz-checksum-crc64nvme": crc64_to_text(crc64), "x-amz-sdk-checksum-algorithm": "CRC64NVME"}
+        parameters = {"partNumber": str(number), "uploadId": upload_id}
         with s3_errors(self.url, key):
-            answer = self._send_body("upload_part", body, asked)
+            answer = self._wire.put(self._whole(key), body, size, headers=headers, parameters=parameters)
         told = crc64_from_text(answer.get("ChecksumCRC64NVME"))
-        return UploadedPart(number=number, size=body_size(body), etag=answer["ETag"], crc64=told)
+        if told not in (None, crc64):
+            problem = "the store tells another checksum of a part than was sent"
+            raise ChecksumRefusedError(f"{self.url}/{key}", problem, safe="The part is not counted")
+        if "ETag" not in answer:
+            raise StoreRefusedError(self.url, "the store acknowledges a part without an ETag", next=_NO_STORE)
+        return UploadedPart(number=number, size=size, etag=answer["ETag"], crc64=told)
 
     def list_parts(self, key: str, upload_id: str) -> tuple[UploadedPart, ...]:
         """See `Store.list_parts`."""
@@ -316,17 +347,17 @@ class S3Store:
                 raise StoreUnreachableError(self.url, "the listing of open uploads does not go on")
             asked |= given
 
+    def request_thaw(self, key: str, *, tier: Tier, days: int) -> None:
+        """See `ecogsafe.stores.thawing.ThawingStore`."""
+        with s3_errors(self.url, key):
+            request_thaw(self._client, self._bucket, self._whole(key), tier=tier, days=days, store=self.url, item=key)
+
     def close(self) -> None:
         """See `Store.close`."""
+        self._wire.close()
         self._client.close()
 
 
 def _date(answer: Mapping[str, Any]) -> datetime | None:
     """Return the store's clock: the ``Date`` header of its answer."""
-    text = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    if text is None:
-        return None
-    try:
-        return parsedate_to_datetime(text)
-    except ValueError:
-        return None
+    return date_of(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))

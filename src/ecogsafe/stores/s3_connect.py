@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -9,13 +10,12 @@ from ecogsafe.core.errors import StoreRefusedError
 from ecogsafe.core.private import Secret
 from ecogsafe.stores.s3 import S3Store
 from ecogsafe.stores.s3_errors import s3_errors
+from ecogsafe.stores.s3_wire import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Wire
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: Completing an upload of many parts may take minutes before the first byte of the answer.
-READ_TIMEOUT_S = 180
-CONNECT_TIMEOUT_S = 10
+_REQUESTS_BUNDLE = "requests_ca_bundle"
 
 
 def connect(
@@ -43,16 +43,17 @@ def connect(
     Raises
     ------
     StoreRefusedError
-        The SDK's settings are wrong: no such profile, an endpoint that is no URL.
+        The SDK's settings are wrong: no such profile, an endpoint that is no URL, no such certificates.
     """
     url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
-    client, endpoint = _client(url, endpoint_url, access_key, secret_key, region, max_pool_connections)
-    server = urlsplit(endpoint)
+    client, wire = _opened(url, bucket, endpoint_url, access_key, secret_key, region, max_pool_connections)
+    server = urlsplit(client.meta.endpoint_url)
     host = server.hostname or ""
     if server.port:
         host = f"{host}:{server.port}"
     return S3Store(
         client,
+        wire,
         bucket,
         prefix,
         name=name,
@@ -66,23 +67,26 @@ def _is_aws(host: str) -> bool:
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
-def _client(
+def _opened(
     url: str,
+    bucket: str,
     endpoint_url: str | None,
     access_key: str | None,
     secret_key: Secret | None,
     region: str | None,
     max_pool_connections: int,
-) -> tuple[S3Client, str]:
+) -> tuple[S3Client, Wire]:
     from boto3.session import Session
     from botocore.config import Config
+    from botocore.session import Session as Core
 
-    def make(style: Literal["auto", "path"], *, sign_bodies: bool) -> S3Client:
+    def make(style: Literal["auto", "path"]) -> S3Client:
         return session.client(
             "s3",
             endpoint_url=endpoint_url,
+            verify=verify,
             config=Config(
-                s3={"addressing_style": style, "payload_signing_enabled": sign_bodies},
+                s3={"addressing_style": style},
                 retries={"total_max_attempts": 1, "mode": "standard"},
                 connect_timeout=CONNECT_TIMEOUT_S,
                 read_timeout=READ_TIMEOUT_S,
@@ -96,20 +100,29 @@ def _client(
 
     try:
         with s3_errors(url):
+            core = Core(session_vars={_REQUESTS_BUNDLE: (None, "REQUESTS_CA_BUNDLE", None, None)})
             session = Session(
                 aws_access_key_id=access_key,
                 aws_secret_access_key=secret_key.reveal().decode() if secret_key else None,
                 region_name=region,
+                botocore_session=core,
             )
-            # TLS and the checksum protect a body; without TLS its digest is signed.
-            client = make("auto", sign_bodies=False)
-            endpoint = client.meta.endpoint_url
-            if not _is_aws(urlsplit(endpoint).hostname or ""):
+            # Where the SDK itself looks for the certificates of its connections, and in this order.
+            verify = core.get_config_variable("ca_bundle") or core.get_config_variable(_REQUESTS_BUNDLE) or None
+            if verify and not Path(verify).exists():
+                raise StoreRefusedError(
+                    url,
+                    "the file of trusted certificates is not there",
+                    next="correct AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE or ca_bundle in the profile",
+                )
+            client = make("auto")
+            if not _is_aws(urlsplit(client.meta.endpoint_url).hostname or ""):
                 client.close()
-                client = make("path", sign_bodies=not endpoint.startswith("https://"))
+                client = make("path")
+            credentials = session.get_credentials()
     except ValueError:
         # The SDK's text repeats the endpoint, which may hold a password.
         raise StoreRefusedError(
             url, "the endpoint is not a URL", next="correct AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL"
         ) from None
-    return client, endpoint
+    return client, Wire(client, credentials, bucket, verify=verify, connections=max_pool_connections)

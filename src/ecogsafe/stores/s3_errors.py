@@ -17,6 +17,7 @@ from ecogsafe.core.errors import (
     ObjectExistsError,
     ObjectMissingError,
     StillColdError,
+    StoreBusyError,
     StoreFullError,
     StoreRefusedError,
     StoreUnreachableError,
@@ -58,9 +59,6 @@ _CREDENTIALS = frozenset(
         "InvalidAccessKeyId",
         "SignatureDoesNotMatch",
         "InvalidToken",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "TokenRefreshRequired",
         "InvalidClientTokenId",
         "UnrecognizedClientException",
         "CredentialsNotSupported",
@@ -68,7 +66,10 @@ _CREDENTIALS = frozenset(
         "MissingAuthenticationToken",
     }
 )
+#: temporary credentials that were good once
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _CLOCK = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
+#: fewer requests are wanted
 _BUSY = frozenset(
     {
         "SlowDown",
@@ -78,6 +79,10 @@ _BUSY = frozenset(
         "RequestLimitExceeded",
         "TooManyRequests",
         "BandwidthLimitExceeded",
+    }
+)
+_FAULT = frozenset(
+    {
         "RequestTimeout",
         "InternalError",
         "OperationAborted",
@@ -138,13 +143,20 @@ def _answered(response: dict[str, Any], store: str, item: str) -> EcogsafeError:
             item,
             "is in cold storage and must be thawed first",
             safe="It is intact",
-            next="thaw it first (aws s3api restore-object), then run the same command again",
+            next="ecogsafe restore thaws it, after showing what that costs",
         )
     if code in _REFUSED:
         problem, step = _REFUSED[code]
         return StoreRefusedError(store, f"{problem}{shown}", next=step)
     if code in _CREDENTIALS:
         return StoreRefusedError(store, f"the credentials were refused{shown}", next=_CREDENTIALS_NEXT)
+    if code in EXPIRED:
+        return StoreRefusedError(
+            store,
+            f"the credentials have expired{shown}",
+            safe="What was sent is kept",
+            next="get new ones (such as aws sso login), then run the same command again: it goes on where it stopped",
+        )
     if code in _CLOCK:
         return StoreRefusedError(
             store, f"the clock here differs too much from the store's{shown}", next="set the clock, run again"
@@ -153,8 +165,10 @@ def _answered(response: dict[str, Any], store: str, item: str) -> EcogsafeError:
         return StoreFullError(store, f"no space or quota left{shown}", next="make room there and run again")
     if code == "PreconditionFailed" or status == 412:
         return ObjectExistsError(item, "is already there", safe="It was not changed")
-    if code in _BUSY or status >= 500 or status in (408, 429):
-        return StoreUnreachableError(store, f"is busy or has a fault{shown}", next="run again later")
+    if code in _BUSY or status in (429, 503):
+        return StoreBusyError(store, f"is busy{shown}", next="run again later")
+    if code in _FAULT or status >= 500 or status == 408:
+        return StoreUnreachableError(store, f"has a fault{shown}", next="run again later")
     if code in ("NoSuchKey", "NoSuchVersion", "404") or status == 404:
         return ObjectMissingError(item, "is not there")
     if status in (401, 403):
@@ -178,12 +192,13 @@ def s3_error(error: Exception, store: str, key: str | None = None) -> EcogsafeEr
         The store's URL; named for failures of the store, with ``key`` for those of one object.
     """
     from botocore import exceptions as sdk
+    from urllib3 import exceptions as http
 
     if isinstance(error, sdk.ClientError):
         return _answered(dict(error.response), store, store if key is None else f"{store}/{key}")
-    if isinstance(error, sdk.SSLError) and "certificate" in str(error).lower():
+    if isinstance(error, sdk.SSLError | http.SSLError) and "certificate" in str(error).lower():
         return StoreRefusedError(store, "the certificate of its secure connection is not trusted", next=_ASK_AWS)
-    if isinstance(error, _named(_BROKEN)):
+    if isinstance(error, (*_named(_BROKEN), http.TimeoutError, http.NewConnectionError, http.ProxyError)):
         return StoreUnreachableError(store, "no answer", next=f"check the network, or {_ASK_AWS}")
     if isinstance(error, sdk.FlexibleChecksumError | sdk.ChecksumError):
         return StoreUnreachableError(store, "an answer was damaged on its way", next="run again")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import EcogsafeError
+from ecogsafe.stores.protocol import Buffer
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.pool import LOOK_EVERY_S, PooledPart
 from ecogsafe.transfer.senders import Senders
@@ -25,6 +26,8 @@ class Crew:
         self.shipment = shipment
         self.senders = senders
         self.members: list[Carrier] = []
+        #: parts that have room in the pool and are not whole yet, one for each lane at most
+        self.parts_begun = 0
 
     def may_leave_behind(self, carrier: Carrier) -> bool:
         """Return whether another destination of the file could go on without ``carrier``."""
@@ -81,7 +84,7 @@ class Carrier:
         with self._changed:
             self.error = self.error or error
 
-    def carry(self, pooled: PooledPart, send: Callable[[bytes], None]) -> None:
+    def carry(self, pooled: PooledPart, send: Callable[[Buffer], None]) -> None:
         """Let ``send`` have the bytes of ``pooled`` on a thread of this store."""
         with self._changed:
             if not self._held:
@@ -89,13 +92,15 @@ class Carrier:
             self._held.add(pooled)
         self.crew.senders.submit(self.place.store_id, self._carry, pooled, send)
 
-    def _carry(self, pooled: PooledPart, send: Callable[[bytes], None]) -> None:
+    def _carry(self, pooled: PooledPart, send: Callable[[Buffer], None]) -> None:
+        is_through = False
         try:
             if self.context.stop.is_set():
                 self.paused = True
             body = None if self.over else pooled.body_for(self)
             if body is not None:
                 send(body)
+            is_through = True
         except EcogsafeError as error:
             self.fail(error)
         except BaseException as error:  # noqa: BLE001  told by the thread that reads the file
@@ -104,7 +109,7 @@ class Carrier:
                 # the file went on without this place: told at the end of the run
                 self.crew.senders.bugs.append(error)
         finally:
-            pooled.drop(self)
+            pooled.drop(self, is_through=is_through)
             with self._changed:
                 self._held.discard(pooled)
                 self._moved = monotonic()

@@ -6,7 +6,13 @@ compared with what we durably said we would write (the intents).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
 from ecogsafe.catalog import copies, sealings, uploads
+from ecogsafe.catalog.audit import Act
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.uploads import IntentRow
@@ -43,23 +49,111 @@ def end_upload(tx: Transaction, token: str, *, done: bool) -> None:
         (sealings.finish_sealing if done else sealings.abandon_sealing)(tx, row.sealing_id)
 
 
+class Evidence(Protocol):
+    """What a store says of an object that it holds."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def crc64(self) -> int | None: ...
+
+    @property
+    def etag(self) -> str | None: ...
+
+    @property
+    def version_id(self) -> str | None: ...
+
+    @property
+    def storage_class(self) -> str | None: ...
+
+    @property
+    def store_date(self) -> datetime | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One object that stands at a store, and what we had announced."""
+
+    shipment: Shipment
+    place: Place
+    intent: IntentRow
+    info: Evidence
+
+    @property
+    def is_wrong(self) -> bool:
+        """True if it is not what was announced."""
+        return self.info.size != self.intent.size or self.info.crc64 not in (None, self.intent.crc64)
+
+    @property
+    def is_proven(self) -> bool:
+        """True if the store's own checksum says that it is."""
+        return self.info.crc64 is not None and not self.is_wrong
+
+
 def record_stored(
-    context: TransferContext, shipment: Shipment, place: Place, intent: IntentRow, info: ObjectInfo
+    context: TransferContext, shipment: Shipment, place: Place, intent: IntentRow, info: Evidence
 ) -> Outcome:
-    """Record that ``info`` is our object, with the strength of the evidence, in one commit.
+    """Do `record_written` for one object.
 
     Raises
     ------
     VerificationError
         The store's own checksum is another one than ours; the copy is recorded as bad.
     """
+    (outcome,) = record_written(context, [Written(shipment, place, intent, info)])
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+def record_written(context: TransferContext, written: Sequence[Written], *, void: Sequence[str] = ()) -> list[Outcome]:
+    """Record what stands at the stores, with the strength of the evidence, in one commit.
+
+    A copy of which the store's own checksum is another one than ours is recorded as bad; it failed.
+
+    Parameters
+    ----------
+    void
+        Tokens of intents that certainly did not come true.
+    """
     now = utc_stamp()
-    wrong = info.size != intent.size or (info.crc64 is not None and info.crc64 != intent.crc64)
-    proven = info.crc64 is not None and not wrong
-    row = CopyRow(
+    rows = [_copy_of(one, now) for one in written]
+    acts = [
+        Act(
+            act="upload",
+            subject=one.shipment.subject,
+            object=one.intent.key,
+            digest=one.intent.sha256,
+            store=one.place.store_id,
+            result="checksum-differs" if one.is_wrong else row.level,
+        )
+        for one, row in zip(written, rows, strict=True)
+    ]
+
+    def write(tx: Transaction) -> None:
+        copies.record_copies(tx, rows)
+        uploads.settle_intents(tx, [w.intent.token for w in written if not w.is_wrong], "done")
+        uploads.settle_intents(tx, [w.intent.token for w in written if w.is_wrong], "different")
+        uploads.settle_intents(tx, void, "void")
+        for store_id in {row.store_id for row in rows}:
+            standing = {row.key: row.token for row in rows if row.store_id == store_id}
+            uploads.void_other_intents(tx, store_id, standing)
+        for token in uploads.tokens_of_uploads(tx, [row.token for row in rows]):
+            end_upload(tx, token, done=True)
+        context.audit(tx, acts)
+
+    if written or void:
+        context.ledger.record(write)
+    return [_outcome_of(one) for one in written]
+
+
+def _copy_of(one: Written, now: str) -> CopyRow:
+    intent, info = one.intent, one.info
+    return CopyRow(
         id=0,
         file_id=intent.file_id,
-        store_id=place.store_id,
+        store_id=one.place.store_id,
         key=intent.key,
         sealed=intent.sealed,
         size=intent.size,
@@ -68,38 +162,29 @@ def record_stored(
         version_id=info.version_id,
         storage_class=info.storage_class,
         token=intent.token,
-        level="checksum" if proven else "stored",
+        level="checksum" if one.is_proven else "stored",
         stored_at=now,
-        checksum_at=now if proven else None,
+        checksum_at=now if one.is_proven else None,
         restored_at=None,
-        bad_at=now if wrong else None,
-        bad_reason="the store's checksum is not ours" if wrong else None,
+        bad_at=now if one.is_wrong else None,
+        bad_reason="the store's checksum is not ours" if one.is_wrong else None,
         store_date=info.store_date.isoformat() if info.store_date else None,
     )
 
-    def write(tx: Transaction) -> None:
-        copies.record_copy(tx, row)
-        uploads.settle_intent(tx, intent.token, "different" if wrong else "done")
-        end_upload(tx, intent.token, done=True)
-        context.audit_row(
-            tx,
-            "upload",
-            subject=shipment.subject,
-            key=intent.key,
-            digest=intent.sha256,
-            store_id=place.store_id,
-            result="checksum-differs" if wrong else row.level,
-        )
 
-    context.ledger.record(write)
-    if wrong:
-        raise VerificationError(
-            intent.key,
-            f"{place.store.name} stored other bytes than were sent",
-            safe="The source is untouched and this copy does not count",
-            next="ecogsafe upload … --new-version, after asking the administrator of the store",
+def _outcome_of(one: Written) -> Outcome:
+    place, intent = one.place, one.intent
+    if not one.is_wrong:
+        return Outcome(
+            shipment=one.shipment, place=place, status=Status.DONE, sha256=intent.sha256, proven=one.is_proven
         )
-    return Outcome(shipment=shipment, place=place, status=Status.DONE, sha256=intent.sha256, proven=proven)
+    error = VerificationError(
+        intent.key,
+        f"{place.store.name} stored other bytes than were sent",
+        safe="The source is untouched and this copy does not count",
+        next="ecogsafe upload … --new-version, after asking the administrator of the store",
+    )
+    return Outcome(shipment=one.shipment, place=place, status=Status.FAILED, error=error)
 
 
 def settle_doubt(context: TransferContext, shipment: Shipment, place: Place, intent: IntentRow) -> Outcome | None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ecogsafe.catalog import audit
+from ecogsafe.catalog.audit import Act, append_all
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.core.clock import monotonic
 from ecogsafe.core.events import EventSink, Item, Progress
@@ -104,20 +104,7 @@ class TransferContext:
         """Emit a note for the user."""
         self.emit(Item(action=action, status="note", key=key, store=store, message=message))
 
-    def audit_row(
-        self, tx: Transaction, act: str, *, subject: str, key: str, digest: str, store_id: str, result: str
-    ) -> None:
-        """Append to the audit chain, in the transaction of the change it tells of."""
-        audit.append(
-            tx,
-            run_id=self.run_id,
-            who=self.actor.who,
-            host=self.actor.host,
-            version=self.actor.version,
-            act=act,
-            subject=subject,
-            object=key,
-            digest=digest,
-            store=store_id,
-            result=result,
-        )
+    def audit(self, tx: Transaction, acts: Sequence[Act]) -> None:
+        """Append to the audit chain, in the transaction of the changes it tells of."""
+        who = self.actor
+        append_all(tx, acts, run_id=self.run_id, who=who.who, host=who.host, version=who.version)

@@ -8,12 +8,17 @@ from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.lane import Lane, SealingChangedError
 from ecogsafe.transfer.noting import note_file
 from ecogsafe.transfer.parts import SINGLE_REQUEST_LIMIT
-from ecogsafe.transfer.reading import read_once
+from ecogsafe.transfer.reading import PrefixDigests, read_once
 from ecogsafe.transfer.senders import Senders
 from ecogsafe.transfer.single import send_whole
 from ecogsafe.transfer.source import Source
 from ecogsafe.transfer.unfinished import Opened, Opening, unfinished
 from ecogsafe.transfer.work import Outcome, Shipment, Status
+
+
+def largest_whole() -> int:
+    """Return the most bytes of a file that is sent in one request."""
+    return SINGLE_REQUEST_LIMIT
 
 
 def send_file(context: TransferContext, shipment: Shipment, senders: Senders) -> list[Outcome]:
@@ -68,16 +73,22 @@ def _send_in_parts(crew: Crew, source: Source) -> list[Outcome]:
 def _feed(crew: Crew, source: Source, lanes: list[Lane]) -> str | None:
     """Read the source once through every lane; return its SHA-256 once it is proven unchanged."""
 
+    digests = PrefixDigests(stop for lane in lanes for stop in lane.stops())
+
     def take(piece: bytes) -> bool:
         if crew.context.stop.is_set():
             raise InterruptedRunError(crew.shipment.path, "was interrupted", safe="Parts already there are kept")
         for lane in lanes:
-            lane.feed(piece)
+            lane.feed(piece, digests)
         return not all(lane.over for lane in lanes)
 
-    sha256 = read_once(crew.shipment, source, take) if lanes else None
-    for lane in lanes:
-        lane.end()
+    try:
+        sha256 = read_once(crew.shipment, source, take, digests) if lanes else None
+        for lane in lanes:
+            lane.end(digests)
+    finally:
+        for lane in lanes:
+            lane.let_go()
     return sha256
 
 

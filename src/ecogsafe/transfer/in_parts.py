@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 
 from ecogsafe.catalog import leases, sealings, uploads
@@ -21,7 +22,7 @@ from ecogsafe.core.errors import (
     UploadGoneError,
 )
 from ecogsafe.crypt.checksums import combine
-from ecogsafe.stores.protocol import ObjectInfo, UploadedPart
+from ecogsafe.stores.protocol import Buffer, ObjectInfo, UploadedPart
 from ecogsafe.transfer.carrier import Carrier, Crew
 from ecogsafe.transfer.completion import end_upload, record_stored, settle_doubt
 from ecogsafe.transfer.parts import PartRange
@@ -53,12 +54,13 @@ class PartUpload(Carrier):
         self.acknowledged = dict(acknowledged)
         self.reused_parts = len(acknowledged)
 
-    def send(self, place: PartRange, crc64: int, body: bytes) -> None:
-        """Send one part and note its acknowledgement durably."""
+    def send(self, place: PartRange, crc64: int, noted: Future[None], body: Buffer) -> None:
+        """Send one part as soon as its row is ``noted``, and note its acknowledgement durably."""
+        noted.result()
         part = self.place.store.put_part(self.key, self.upload_id, place.number, body, offset=place.start, crc64=crc64)
         try:
             self.context.ledger.record(
-                lambda tx: uploads.add_ack(tx, self.row.token, place.number, part.etag, self.row.fence)
+                lambda tx: uploads.add_ack(tx, self.row.token, place.number, part.etag, self.row.fence), may_wait=True
             )
         except EcogsafeError:
             row = self.context.ledger.read(lambda tx: uploads.upload(tx, self.row.token))

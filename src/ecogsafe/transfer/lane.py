@@ -7,7 +7,8 @@ and hands the bytes to the sender threads. Several lanes share one read of the f
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
 
@@ -15,15 +16,15 @@ from ecogsafe.catalog import sealings
 from ecogsafe.catalog.sealings import PartRow, SealingRow
 from ecogsafe.core.errors import InterruptedRunError, SourceChangedError
 from ecogsafe.crypt.age_recipients import seal_header
-from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.crypt.file_key import FileKey
 from ecogsafe.crypt.sealed_layout import PAYLOAD_NONCE_BYTES, SealedLayout
 from ecogsafe.transfer.carrier import Crew
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.cutting import CutPart, Form, PartCutter, PlainForm, SealedForm
 from ecogsafe.transfer.in_parts import PartUpload
-from ecogsafe.transfer.parts import part_ranges
+from ecogsafe.transfer.parts import PartRange, part_ranges
 from ecogsafe.transfer.pool import PooledPart
+from ecogsafe.transfer.reading import PrefixDigests
 from ecogsafe.transfer.work import Outcome
 
 
@@ -61,9 +62,13 @@ class Lane:
         self.sealing = sealing
         self.uploads: list[PartUpload] = []
         self._form = form
-        self._cutter = PartCutter(form, sealing.part_size)
+        self._cutter = PartCutter(form, sealing.part_size, self._room_for)
         self._ranges = part_ranges(sealing.object_size, sealing.part_size)
         self._rows = dict(rows)
+        #: bytes of the pool taken for the part that is being made
+        self._room = 0
+        #: rows on their way to the disk
+        self._noting: deque[Future[None]] = deque()
 
     def add(self, upload: PartUpload) -> None:
         """Let a place take part."""
@@ -78,19 +83,35 @@ class Lane:
         """True once no place wants anything more."""
         return all(upload.over for upload in self.uploads)
 
-    def feed(self, piece: bytes) -> None:
-        """Take the next source bytes."""
+    def stops(self) -> Iterator[int]:
+        """Yield where in the source the digest is needed: at the end of what each part is made of."""
+        return (self._form.source_needed(place.stop) for place in self._ranges)
+
+    def feed(self, piece: bytes, digests: PrefixDigests) -> None:
+        """Take the next source bytes, which ``digests`` has seen."""
         if self.over:
+            self.let_go()
             return
         for cut in self._cutter.feed(piece):
-            self._dispatch(cut)
+            self._dispatch(cut, digests)
 
-    def end(self) -> None:
-        """The source has ended: cut what is left."""
-        if self.over:
-            return
-        for cut in self._cutter.finish():
-            self._dispatch(cut)
+    def end(self, digests: PrefixDigests) -> None:
+        """The source has ended: cut what is left, and wait for every row to be durable."""
+        if not self.over:
+            for cut in self._cutter.finish():
+                self._dispatch(cut, digests)
+        while self._noting:
+            self._noting.popleft().result()
+
+    def let_go(self) -> None:
+        """Give the room of a part back that will not be made."""
+        if self._room:
+            self.context.pool.release(self._room)
+            self._keep_room(0)
+
+    def _keep_room(self, size: int) -> None:
+        self.crew.parts_begun += (size > 0) - (self._room > 0)
+        self._room = size
 
     def complete(self, *, file_id: int, sha256: str) -> list[Future[Outcome]]:
         """Have every upload completed whose parts are all there; each future gives the end of one."""
@@ -124,45 +145,59 @@ class Lane:
             if not upload.detached:
                 upload.release()
 
-    def _dispatch(self, cut: CutPart) -> None:
-        number = cut.place.number
-        row = self._rows.get(number)
-        if row is not None and row.plain_sha256 != cut.plain_sha256:
-            raise _changed(self.crew.shipment.path)
-        wanting = [u for u in self.uploads if not u.over and number not in u.acknowledged]
-        if not wanting:
-            return
-        stop = self.context.stop
-        if not self.context.pool.acquire(cut.place.length, give_up=lambda: stop.is_set() or self.over):
+    def _wanting(self, number: int) -> list[PartUpload]:
+        return [upload for upload in self.uploads if not upload.over and number not in upload.acknowledged]
+
+    def _room_for(self, place: PartRange) -> memoryview | None:
+        """Return memory for a part, None if no place wants it; waits for the pool."""
+        if not self._wanting(place.number):
+            return None
+        pool, stop = self.context.pool, self.context.stop
+        has_begun = self.crew.parts_begun > 0
+        if not pool.acquire(place.length, give_up=lambda: stop.is_set() or self.over, has_begun=has_begun):
             if stop.is_set():
                 raise InterruptedRunError(self.crew.shipment.path, "was interrupted", safe="Parts sent are kept")
-            return
-        try:
-            body = self._form.body(cut)
-            crc = self._note(cut, body, row)
-        except BaseException:
-            self.context.pool.release(cut.place.length)
-            raise
-        pooled = PooledPart(self.context.pool, body, wanting)
-        for upload in wanting:
-            upload.carry(pooled, partial(upload.send, cut.place, crc))
+            return None
+        self._keep_room(place.length)
+        return pool.memory(place.length)
 
-    def _note(self, cut: CutPart, body: bytes, known: PartRow | None) -> int:
-        """Make the row of a part durable before its first byte may leave; return its CRC64NVME."""
-        crc = crc64nvme(body)
+    def _dispatch(self, cut: CutPart, digests: PrefixDigests) -> None:
+        """Hand a part to the senders, after proof that it is what was sealed under this key before."""
+        number = cut.place.number
+        known = self._rows.get(number)
+        digest = digests.at(self._form.source_needed(cut.place.stop))
+        if known is not None and known.prefix_sha256 != digest:
+            raise _changed(self.crew.shipment.path)
+        while self._noting and self._noting[0].done():
+            self._noting.popleft().result()
+        wanting = self._wanting(number)
+        if cut.body is None or not wanting:
+            self.let_go()
+            return
         row = PartRow(
             sealing_id=self.sealing.id,
-            number=cut.place.number,
-            plain_sha256=cut.plain_sha256,
-            length=len(body),
-            crc64=crc,
+            number=number,
+            prefix_sha256=digest,
+            length=len(cut.body),
+            crc64=cut.crc64,
         )
+        noted = self._note(row, known)
+        pooled = PooledPart(self.context.pool, cut.body, wanting)
+        self._keep_room(0)
+        for upload in wanting:
+            upload.carry(pooled, partial(upload.send, cut.place, cut.crc64, noted))
+
+    def _note(self, row: PartRow, known: PartRow | None) -> Future[None]:
+        """Begin to make the row of a part durable: its first byte waits for that."""
         if known is None:
-            self.context.ledger.record(lambda tx: sealings.add_part(tx, row))
             self._rows[row.number] = row
-        elif known != row:
+            self._noting.append(self.context.ledger.submit(lambda tx: sealings.add_part(tx, row), may_wait=True))
+            return self._noting[-1]
+        if known != row:
             raise _changed(self.crew.shipment.path)
-        return crc
+        noted: Future[None] = Future()
+        noted.set_result(None)
+        return noted
 
 
 def _changed(path: str) -> SealingChangedError:

@@ -11,13 +11,23 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ecogsafe.catalog.database import Catalog, Transaction
+from ecogsafe.core.clock import monotonic
 
 T = TypeVar("T")
 _BATCH = 256
-_Entry = tuple[Callable[[Transaction], Any], "Future[Any]"]
+#: how long a write that may wait does so for others to share its commit, seconds
+SOON_S = 0.015
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    write: Callable[[Transaction], Any]
+    future: Future[Any]
+    may_wait: bool
 
 
 class Ledger:
@@ -31,8 +41,13 @@ class Ledger:
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
-    def submit(self, write: Callable[[Transaction], T]) -> Future[T]:
+    def submit(self, write: Callable[[Transaction], T], *, may_wait: bool = False) -> Future[T]:
         """Queue ``write``; the future is done when its commit is durable.
+
+        Parameters
+        ----------
+        may_wait
+            For `SOON_S`, unless somebody who may not comes by: many such writes then share one commit.
 
         Raises
         ------
@@ -45,12 +60,12 @@ class Ledger:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the ledger is closed")
-            self._queue.put((write, future))
+            self._queue.put(_Entry(write, future, may_wait))
         return future
 
-    def record(self, write: Callable[[Transaction], T]) -> T:
+    def record(self, write: Callable[[Transaction], T], *, may_wait: bool = False) -> T:
         """Carry out ``write`` and return its value once it is durable; its exception is raised here."""
-        return self.submit(write).result()
+        return self.submit(write, may_wait=may_wait).result()
 
     def read(self, query: Callable[[Transaction], T]) -> T:
         """Return what ``query`` finds in the committed state."""
@@ -69,12 +84,18 @@ class Ledger:
         while (first := self._queue.get()) is not None:
             batch = [first]
             ending = False
-            while len(batch) < _BATCH and not self._queue.empty():
-                entry = self._queue.get()
+            until = monotonic() + SOON_S
+            may_wait = first.may_wait
+            while len(batch) < _BATCH:
+                try:
+                    entry = self._queue.get(timeout=max(0.0, until - monotonic()) if may_wait else 0.0)
+                except queue.Empty:
+                    break
                 if entry is None:
                     ending = True
                     break
                 batch.append(entry)
+                may_wait = may_wait and entry.may_wait
             self._commit(batch)
             if ending:
                 return
@@ -82,14 +103,14 @@ class Ledger:
     def _commit(self, batch: list[_Entry]) -> None:
         try:
             with self.catalog.write() as tx:
-                values = [write(tx) for write, _ in batch]
+                values = [entry.write(tx) for entry in batch]
         except BaseException as error:  # noqa: BLE001  the cause belongs to one caller; each is told its own below
             if len(batch) == 1:
-                batch[0][1].set_exception(error)
+                batch[0].future.set_exception(error)
                 return
             # the batch was rolled back as a whole: one bad write must not fail its neighbours
             for entry in batch:
                 self._commit([entry])
             return
-        for (_, future), value in zip(batch, values, strict=True):
-            future.set_result(value)
+        for entry, value in zip(batch, values, strict=True):
+            entry.future.set_result(value)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from ecogsafe.catalog import files
-from ecogsafe.catalog.database import Transaction
-from ecogsafe.catalog.sealings import SourceStat
+from ecogsafe.catalog.files import SeenFile
+from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.source import Source
 from ecogsafe.transfer.work import Shipment
 
 
-def upsert(tx: Transaction, shipment: Shipment, stat: SourceStat, *, sha256: str | None) -> int:
-    """Note the file as it was opened, with its digest once it is known; return its id."""
-    return files.upsert_file(
-        tx,
+def seen(shipment: Shipment, stat: SourceStat, *, sha256: str | None) -> SeenFile:
+    """Return the file as it was opened, with its digest once it is known."""
+    return SeenFile(
         tree=shipment.tree,
         path=shipment.path,
         subject=shipment.subject,
@@ -27,5 +26,5 @@ def upsert(tx: Transaction, shipment: Shipment, stat: SourceStat, *, sha256: str
 
 
 def note_file(context: TransferContext, shipment: Shipment, source: Source, *, sha256: str | None) -> int:
-    """Do `upsert` in a commit of its own."""
-    return context.ledger.record(lambda tx: upsert(tx, shipment, source.stat, sha256=sha256))
+    """Note the file in a commit of its own; return the id of its row."""
+    return context.ledger.record(lambda tx: files.upsert_file(tx, seen(shipment, source.stat, sha256=sha256)))

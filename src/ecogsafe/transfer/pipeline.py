@@ -1,24 +1,42 @@
-"""The run: many files at once, a bounded pool of parts, sender threads, outcomes as they come."""
+"""The run: many files at once, a bounded pool of parts, sender threads, outcomes as they come.
+
+Large files are read each by a thread. Small ones go by the batch (`batch`), and where there are many of
+them, worker processes do the work (`workers`).
+"""
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
+from ecogsafe.catalog import uploads
 from ecogsafe.core.errors import EcogsafeError
+from ecogsafe.transfer import file_job
+from ecogsafe.transfer.batch import Batch, Ended, bug_met
 from ecogsafe.transfer.context import TransferContext
-from ecogsafe.transfer.file_job import send_file
+from ecogsafe.transfer.messages import Begin
+from ecogsafe.transfer.packing import LocalPacker, Packer
 from ecogsafe.transfer.parts import MIB
 from ecogsafe.transfer.senders import DEFAULT_SENDERS, Senders
+from ecogsafe.transfer.single import ShippedFile
+from ecogsafe.transfer.store_order import StoreOrder
 from ecogsafe.transfer.work import Outcome, Shipment, Status
+from ecogsafe.transfer.workers import Workers
 
 #: large files read at once
 DEFAULT_READERS = 4
-#: that many small files take the place of a large one: they spend their time waiting for answers
-_SMALL_FOR_LARGE = 4
-_SMALL = MIB
+#: a batch ends at so many files or bytes; a file that is larger is a batch of its own
+BATCH_FILES = 128
+BATCH_BYTES = 8 * MIB
+#: fewer small files are through before a worker process is ready
+LEAST_FOR_WORKERS = 200
+#: batches in hand for each worker: one is packed, one is announced, one is sent
+_AHEAD = 3
+_MOST_WORKERS = 8
 
 
 def send_all(
@@ -27,21 +45,37 @@ def send_all(
     *,
     readers: int = DEFAULT_READERS,
     senders: int = DEFAULT_SENDERS,
+    workers: int | None = None,
 ) -> Generator[Outcome, None, None]:
     """Send every shipment and yield the end of each file at each place, in the order of completion.
 
     A place that was detached from its file gets the file again, alone, at the end. After ``context.stop``
-    no new file is begun; the parts in flight are finished. Whoever does not iterate to the end must close
+    no new file is begun; what is in flight is finished. Whoever does not iterate to the end must close
     the iterator: the run is stopped then.
+
+    Parameters
+    ----------
+    workers
+        Processes for small files; None: as many as there are processors, if there are many small files and
+        the places can be reached from another process.
 
     Raises
     ------
     Exception
         A bug met by one file, at the end, when every other file has been seen to.
     """
-    with Senders(senders) as threads, ThreadPoolExecutor(readers * _SMALL_FOR_LARGE, "reader") as pool:
+    waiting = list(shipments)
+    stores = {place.store_id: place.store for shipment in waiting for place in shipment.places}
+    with ExitStack() as stack:
+        threads = stack.enter_context(Senders(senders))
+        local = LocalPacker(stores, context.recipients, threads, context.stop)
+        hired = _hire(context, waiting, per_store=senders, count=workers, instead=local)
+        if hired is not None:
+            stack.enter_context(hired)
+        lots = readers if hired is None else hired.count * _AHEAD
+        pool = stack.enter_context(ThreadPoolExecutor(readers + lots, "reader"))
         try:
-            yield from _Round(context, threads, pool, readers * _SMALL_FOR_LARGE).run(iter(shipments))
+            yield from _Round(context, threads, pool, hired or local, readers=readers, lots=lots).run(waiting)
         except BaseException:
             context.stop.set()
             raise
@@ -49,58 +83,187 @@ def send_all(
         raise threads.bugs[0]
 
 
-class _Round:
-    """The state of one `send_all`."""
+def _hire(
+    context: TransferContext,
+    shipments: Sequence[Shipment],
+    *,
+    per_store: int,
+    count: int | None,
+    instead: LocalPacker,
+) -> Workers | None:
+    """Return worker processes, if there is enough for them to do and they can do it."""
+    small = [s for s in shipments if _is_small(s) and s.order is not None]
+    places = {place.store_id: place for shipment in small for place in shipment.places}
+    orders: dict[str, StoreOrder] = {i: place.order for i, place in places.items() if place.order is not None}
+    if count is None:
+        count = min(_processors(), _MOST_WORKERS) if len(small) >= LEAST_FOR_WORKERS and _processors() > 1 else 0
+    if not count or not small or len(orders) < len(places):
+        return None
+    begin = Begin(tuple(context.recipients), orders, per_store)
+    roots = {shipment.order.root for shipment in small if shipment.order is not None}
+    return Workers(
+        begin,
+        roots,
+        count,
+        instead=instead,
+        tell=lambda store, message: context.tell("store", message, store=store),
+    )
 
-    def __init__(self, context: TransferContext, senders: Senders, pool: ThreadPoolExecutor, room: int) -> None:
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_small(shipment: Shipment) -> bool:
+    return shipment.size <= file_job.largest_whole()
+
+
+@dataclass(slots=True)
+class _Task:
+    """What one thread is at: one file, or a lot of small ones."""
+
+    shipments: Sequence[Shipment]
+    is_lot: bool
+
+
+class _Round:
+    """The state of one `send_all`.
+
+    Parameters
+    ----------
+    readers, lots
+        Large files, and lots of small ones, in hand at once.
+    """
+
+    def __init__(
+        self,
+        context: TransferContext,
+        senders: Senders,
+        pool: ThreadPoolExecutor,
+        packer: Packer,
+        *,
+        readers: int,
+        lots: int,
+    ) -> None:
         self._context = context
         self._senders = senders
         self._pool = pool
-        self._room = room
-        self._running: dict[Future[list[Outcome]], Shipment] = {}
+        self._packer = packer
+        self._readers = readers
+        self._lots = lots
+        self._lot_files = 1
+        self._running: dict[Future[Ended], _Task] = {}
+        self._small: deque[Shipment] = deque()
+        #: each by a thread of its own: large, or no longer fit for a lot
+        self._single: deque[Shipment] = deque()
+        #: begun before, and to be sent once more: those that left their lot, and those that were detached
+        self._left: deque[Shipment] = deque()
         self._again: deque[Shipment] = deque()
         self._bugs: list[BaseException] = []
 
-    def run(self, shipments: Iterator[Shipment]) -> Iterator[Outcome]:
+    def run(self, shipments: Sequence[Shipment]) -> Iterator[Outcome]:
+        """Send ``shipments``; see `send_all`."""
+        for shipment in shipments:
+            (self._small if self._fits_a_lot(shipment) else self._single).append(shipment)
+        # few files are shared out evenly, so that none waits for a full lot
+        self._lot_files = max(1, min(len(self._small) // (2 * self._lots), BATCH_FILES))
         while True:
-            while not self._context.stop.is_set() and self._load() < self._room:
-                shipment = next(shipments, None)
-                if shipment is None and self._again:
-                    shipment = self._again.popleft()
-                if shipment is None:
-                    break
-                self._running[self._pool.submit(send_file, self._context, shipment, self._senders)] = shipment
+            if not self._context.stop.is_set():
+                self._begin()
             if not self._running:
                 break
             finished, _ = wait(self._running, return_when=FIRST_COMPLETED)
             for future in finished:
                 yield from self._ends(self._running.pop(future), future)
-        for shipment in self._again:
-            yield Outcome(shipment=shipment, place=shipment.places[0], status=Status.PAUSED)
+        for shipment in (*self._left, *self._again):
+            yield from (Outcome(shipment=shipment, place=p, status=Status.PAUSED) for p in shipment.places)
         if self._bugs:
             raise self._bugs[0]
 
-    def _load(self) -> int:
-        return sum(_load_of(shipment) for shipment in self._running.values())
+    def _fits_a_lot(self, shipment: Shipment) -> bool:
+        return _is_small(shipment) and (shipment.order is not None or isinstance(self._packer, LocalPacker))
 
-    def _ends(self, shipment: Shipment, future: Future[list[Outcome]]) -> Iterator[Outcome]:
-        bug = future.exception()
-        if bug is not None:
-            self._bugs.append(bug)
-            error = EcogsafeError(shipment.path, "met a bug in ecogsafe", safe="What was sent is kept")
-            outcomes = [Outcome(shipment=shipment, place=p, status=Status.FAILED, error=error) for p in shipment.places]
-        else:
-            outcomes = future.result()
-        again = [outcome for outcome in outcomes if outcome.status is Status.DETACHED]
+    def _begin(self) -> None:
+        """Give every thread that is free something to do."""
+        lots = sum(task.is_lot for task in self._running.values())
+        singles = len(self._running) - lots
+        while lots < self._lots and (lot := self._next_lot()):
+            self._running[self._pool.submit(self._send_lot, lot)] = _Task(lot, is_lot=True)
+            lots += 1
+        while singles < self._readers and (shipment := self._next_single()) is not None:
+            self._running[self._pool.submit(self._send_single, shipment)] = _Task([shipment], is_lot=False)
+            singles += 1
+
+    def _next_lot(self) -> list[Shipment]:
+        waiting = self._small
+        if not waiting and not self._single and self._again and self._fits_a_lot(self._again[0]):
+            waiting = self._again
+        lot: list[Shipment] = []
+        size = 0
+        while waiting and len(lot) < self._lot_files and self._fits_a_lot(waiting[0]):
+            size += waiting[0].size
+            if lot and size > BATCH_BYTES:
+                break
+            lot.append(waiting.popleft())
+        return lot
+
+    def _next_single(self) -> Shipment | None:
+        if self._single:
+            return self._single.popleft()
+        if self._left:
+            return self._left.popleft()
+        if self._again and not self._small and not self._fits_a_lot(self._again[0]):
+            return self._again.popleft()
+        return None
+
+    def _send_single(self, shipment: Shipment) -> Ended:
+        return Ended(outcomes=file_job.send_file(self._context, shipment, self._senders))
+
+    def _send_lot(self, lot: Sequence[Shipment]) -> Ended:
+        """Send a lot, but for what an earlier run left unfinished in parts."""
+        stores = {place.store_id for shipment in lot for place in shipment.places}
+        begun = self._context.ledger.read(
+            lambda tx: {(store_id, key) for store_id in stores for key in uploads.keys_with_open_uploads(tx, store_id)}
+        )
+        left = [s for s in lot if any((p.store_id, s.keys[p.sealed]) in begun for p in s.places)]
+        whole = [shipment for shipment in lot if shipment not in left] if left else lot
+        ended = Ended()
+        if whole:
+            is_local = isinstance(self._packer, LocalPacker)
+            files_of = [ShippedFile(s) if is_local or s.order is None else s.order for s in whole]
+            batch = Batch(self._context, self._packer, self._senders, whole)
+            ended = batch.run(files_of, most=file_job.largest_whole())
+        ended.singly += left
+        return ended
+
+    def _ends(self, task: _Task, future: Future[Ended]) -> Iterator[Outcome]:
+        failure = future.exception()
+        ended = Ended() if failure is not None else future.result()
+        if failure is not None:
+            # such as a full disk below the catalogue: nothing is known of what was sent but what was announced
+            if not isinstance(failure, EcogsafeError):
+                self._bugs.append(failure)
+            ended.outcomes = [
+                Outcome(
+                    shipment=s,
+                    place=p,
+                    status=Status.FAILED,
+                    error=failure if isinstance(failure, EcogsafeError) else bug_met(s),
+                )
+                for s in task.shipments
+                for p in s.places
+            ]
+        self._bugs += ended.bugs
+        self._left += ended.singly
+        again = [outcome for outcome in ended.outcomes if outcome.status is Status.DETACHED]
         self._again += [replace(o.shipment, places=(o.place,), again=True) for o in again]
-        for outcome in outcomes:
+        for outcome in ended.outcomes:
             if outcome.status is not Status.DETACHED:
-                if shipment.again:
+                if outcome.shipment.again:
                     outcome.notes.append("was detached, and read again after the others")
                 yield outcome
-        if not again and all(outcome.status is not Status.PAUSED for outcome in outcomes):
-            self._context.meter.file_done()
-
-
-def _load_of(shipment: Shipment) -> int:
-    return 1 if shipment.size <= _SMALL else _SMALL_FOR_LARGE
+        open_still = {(s.tree, s.path) for s in (*ended.singly, *(o.shipment for o in again))}
+        open_still |= {(o.shipment.tree, o.shipment.path) for o in ended.outcomes if o.status is Status.PAUSED}
+        for shipment in task.shipments:
+            if (shipment.tree, shipment.path) not in open_still:
+                self._context.meter.file_done()

@@ -7,10 +7,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from ecogsafe.stores.protocol import Buffer
+from ecogsafe.transfer.memory import Memory
 from ecogsafe.transfer.parts import MIB
 
-#: bytes of parts held at once (DESIGN 5.8)
-DEFAULT_CAPACITY = 192 * MIB
+#: bytes of parts held at once; DESIGN 5.8 names 192 MiB, with which a run beside slow stores exceeds 300 MB in all
+DEFAULT_CAPACITY = 128 * MIB
 #: how long a destination may hold parts without finishing one, while another could go on, seconds
 STALL_S = 30.0
 #: how often a wait looks up: to be interrupted, and to see who stalls, seconds
@@ -28,8 +30,9 @@ class Holder(Protocol):
 class PartPool:
     """Counts the bytes of parts in flight; ``acquire`` waits while there are too many, first come first served.
 
-    Nobody who waits here holds a part that only its own progress would give back, so the wait always ends:
-    parts go when senders are through with them, and a holder that stalls is told to let go.
+    The wait always ends: parts go when senders are through with them, and a holder that stalls is told to
+    let go. Whoever waits while it keeps room for another part it has begun (``has_begun``) goes first, and
+    enters a full pool if nothing is on its way to any store: nobody else could make room for it.
     """
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY, *, stall_s: float = STALL_S) -> None:
@@ -40,6 +43,7 @@ class PartPool:
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
         self._holders: Counter[Holder] = Counter()
+        self._memory = Memory()
 
     @property
     def used(self) -> int:
@@ -51,8 +55,13 @@ class PartPool:
         """Most bytes held at once so far."""
         return self._peak
 
-    def acquire(self, size: int, *, give_up: Callable[[], bool]) -> bool:
+    def acquire(self, size: int, *, give_up: Callable[[], bool], has_begun: bool = False) -> bool:
         """Take room for ``size`` bytes; one part larger than the pool may enter it alone.
+
+        Parameters
+        ----------
+        has_begun
+            The caller keeps room for another part, which it can send only after this one was begun.
 
         Returns
         -------
@@ -60,9 +69,12 @@ class PartPool:
         """
         ticket = object()
         with self._changed:
-            self._queue.append(ticket)
+            if has_begun:
+                self._queue.appendleft(ticket)
+            else:
+                self._queue.append(ticket)
         try:
-            while not self._enter(ticket, size):
+            while not self._enter(ticket, size, has_begun=has_begun):
                 if give_up():
                     return False
                 self._look_for_stalled()
@@ -72,10 +84,11 @@ class PartPool:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
 
-    def _enter(self, ticket: object, size: int) -> bool:
+    def _enter(self, ticket: object, size: int, *, has_begun: bool) -> bool:
         """Take the room if it is this one's turn and there is some; else wait a moment."""
         with self._changed:
-            if self._queue[0] is ticket and (not self._used or self._used + size <= self.capacity):
+            fits = not self._used or self._used + size <= self.capacity or (has_begun and not self._holders)
+            if self._queue[0] is ticket and fits:
                 self._used += size
                 self._peak = max(self._peak, self._used)
                 return True
@@ -93,6 +106,16 @@ class PartPool:
         with self._changed:
             self._used -= size
             self._changed.notify_all()
+
+    def memory(self, size: int) -> memoryview:
+        """Return memory for a part whose room was acquired."""
+        with self._changed:
+            free = self.capacity - self._used
+        return self._memory.take(size, keep=free)
+
+    def reuse(self, part: memoryview) -> None:
+        """Take back what `memory` gave, if nobody looks at it any more."""
+        self._memory.give_back(part)
 
     def count_holders(self, holders: Iterable[Holder]) -> None:
         """Note that each of ``holders`` keeps one part more."""
@@ -113,30 +136,44 @@ class PooledPart:
     Parameters
     ----------
     body
-        Its room was taken with `PartPool.acquire`.
+        Its room was taken with `PartPool.acquire`; a view came from `PartPool.memory`.
     """
 
-    def __init__(self, pool: PartPool, body: bytes, holders: Iterable[Holder]) -> None:
+    def __init__(self, pool: PartPool, body: Buffer, holders: Iterable[Holder]) -> None:
         self._pool = pool
         self._body = body
+        self._size = len(body)
         self._holders = set(holders)
+        self._may_be_read = False
         self._lock = threading.Lock()
         pool.count_holders(self._holders)
 
-    def body_for(self, holder: Holder) -> bytes | None:
+    def body_for(self, holder: Holder) -> Buffer | None:
         """Return the bytes, None if ``holder`` let go of them before."""
         with self._lock:
             return self._body if holder in self._holders else None
 
-    def drop(self, holder: Holder) -> None:
-        """``holder`` no longer needs the bytes; a second time changes nothing."""
+    def drop(self, holder: Holder, *, is_through: bool = False) -> None:
+        """``holder`` no longer needs the bytes; a second time changes nothing.
+
+        Parameters
+        ----------
+        is_through
+            Its request ended well, so that nothing of it reads the bytes any more. Else their room is free, but
+            the memory is not used again for other bytes: a request that hangs may still send it.
+        """
         with self._lock:
             if holder not in self._holders:
                 return
             self._holders.remove(holder)
-            size = None if self._holders else len(self._body)
-            if size is not None:
+            self._may_be_read |= not is_through
+            is_last = not self._holders
+            body = self._body
+            if is_last:
                 self._body = b""
         self._pool.discount_holder(holder)
-        if size is not None:
-            self._pool.release(size)
+        if not is_last:
+            return
+        if isinstance(body, memoryview) and not self._may_be_read:
+            self._pool.reuse(body)
+        self._pool.release(self._size)

@@ -1,34 +1,38 @@
-"""Objects back to files: one stream receives, opens and digests; a file is named only when it is right."""
+"""One object back to its content: ranges are fetched and opened in any order, digested in theirs, and landed.
+
+Every byte is looked at once on its way: opened into the buffer that is written to the disk and digested from
+there. What an earlier run left is digested from the disk instead. The digest of the whole decides whether
+the file gets its name, so it matters little who wrote the unfinished file.
+"""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
+import logging
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from pathlib import Path
+from typing import TypeVar
 
-from ecogsafe.core.durable import fsync_directory, rename_noreplace
-from ecogsafe.core.errors import (
-    InterruptedRunError,
-    LockedError,
-    NoSpaceError,
-    SourceUnreadableError,
-    VerificationError,
-)
+from ecogsafe.core.errors import EcogsafeError, InterruptedRunError, VerificationError
 from ecogsafe.crypt.age_recipients import Identity
-from ecogsafe.crypt.checksums import crc64nvme
-from ecogsafe.crypt.unsealer import Unsealer
+from ecogsafe.crypt.checksums import combine
+from ecogsafe.crypt.errors import PayloadError
 from ecogsafe.stores.protocol import ObjectInfo, Store
+from ecogsafe.transfer.buffers import Slot, Slots
+from ecogsafe.transfer.fetching import Fetcher
+from ecogsafe.transfer.landing import Landing, no_room
+from ecogsafe.transfer.ranges import Range, RangePlan
 
-_TEMPORARY_SUFFIX = ".ecogsafe-part"
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _READ_BACK = 1024 * 1024
+#: bytes that arrive wrong so often are not wrong by chance
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,22 @@ class Received:
 
 
 class Reception:
-    """One object, streamed once; ``pieces`` yields its content, ``received`` tells of it afterwards.
+    """One object on its way; `ecogsafe.transfer.receivers` carries it out with several threads.
 
     Parameters
     ----------
     identities
         Keys that open a sealed object; None to take the bytes as they are.
-    on_bytes
-        Called with the count of object bytes that arrived.
+    landing
+        The file that it fills; None to digest only.
+    expected_sha256
+        What the content must have; None where nobody knows.
+    content_size
+        Bytes of the content as far as is known; default the object's.
+    look
+        Asks the store for more than ``info`` says, just before the object is begun.
+    on_bytes, on_kept
+        Called with the count of object bytes that arrived, and that an earlier run had received.
     """
 
     def __init__(
@@ -59,69 +71,260 @@ class Reception:
         info: ObjectInfo,
         *,
         identities: Sequence[Identity] | None,
+        landing: Landing | None = None,
+        expected_sha256: str | None = None,
+        content_size: int | None = None,
+        look: Callable[[], ObjectInfo] | None = None,
         on_bytes: Callable[[int], None] = lambda _count: None,
+        on_kept: Callable[[int], None] = lambda _count: None,
         stop: threading.Event | None = None,
     ) -> None:
+        self.info = info
         self._store = store
-        self._info = info
-        self._unsealer = Unsealer(identities) if identities is not None else None
+        self._identities = identities
+        self._landing = landing
+        self._expected = expected_sha256
+        self._content_size = info.size if content_size is None else content_size
+        self._look = look
         self._on_bytes = on_bytes
-        self._stop = stop or threading.Event()
+        self._on_kept = on_kept
+        self.stop = stop or threading.Event()
+        self._lock = threading.Lock()
+        self._may_restart = True
+        self.error: Exception | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._plan: RangePlan | None = None
+        self._fetcher = Fetcher(self._store, self._identities, self._on_bytes)
+        #: what an earlier run left: CRC64NVME by range
+        self._landed: Mapping[int, int] = {}
+        self._next = 0
+        self._arrived: dict[int, tuple[Slot, int]] = {}
         self._digest = hashlib.sha256()
-        self._size = 0
+        self._digested = 0
+        self._is_digesting = False
+        self._first_crc = 0
         self._crc = 0
 
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the content.
+    # called by `receivers`
+
+    def begin(self, slot: Slot, slots: Slots) -> None:
+        """Find out how the object is cut: from what an earlier run left, else by fetching its first range.
+
+        ``slot`` is given back to ``slots`` as soon as it can be, also after an error; so it is by `fetch`.
+
+        Raises
+        ------
+        EcogsafeError, OSError
+            As `Landing.open`, `Store.read`, `fetch`.
+        """
+        try:
+            is_first_there = self._begin(slot)
+        except BaseException:
+            slots.release(slot)
+            raise
+        if is_first_there:
+            self._arrive(0, slot, self._first_crc, slots)
+        else:
+            slots.release(slot)
+            self._digest_what_came(slots)
+
+    def _begin(self, slot: Slot) -> bool:
+        """Return whether the first range was fetched; not where an earlier run left some."""
+        if self._look is not None:
+            self.info = self._look()
+        if self._landing is not None and self._may_restart:
+            landed = self._landing.open(self.info, self._content_size)
+            if landed is not None and self._goes_on(landed.prefix, landed.ranges):
+                return False
+        plan, prefix, crc = self._fetcher.fetch_first(self.info, slot)
+        first = plan.range(0)
+        if self._landing is not None:
+            self._landing.begin(self.info, plan.content_size, prefix, in_ranges=plan.count > 1)
+        with self._lock:
+            self._next = 1
+            self._first_crc = crc
+            self._plan = plan
+        self._write(first, slot, crc)
+        return True
+
+    def assign(self) -> Range | None:
+        """Return a range that nobody fetches yet; None where there is none (or none is known yet)."""
+        with self._lock:
+            plan = self._plan
+            if plan is None or self.error is not None:
+                return None
+            while self._next in self._landed:
+                self._next += 1
+            if self._next >= plan.count:
+                return None
+            self._next += 1
+            return plan.range(self._next - 1)
+
+    def fetch(self, range_: Range, slot: Slot, slots: Slots) -> None:
+        """Fetch, open, land and, when it is its turn, digest one range.
 
         Raises
         ------
         VerificationError
-            The bytes are not what was sealed, end early, or differ from the store's own checksum. What was
-            yielded before is not to be used.
-        InterruptedRunError
-            ``stop`` was set.
+            The bytes are not what was sealed, or not as many as the store announced.
+        StoreError
+            As `Store.read`.
+        OSError
+            The disk refused.
         """
-        arrived = 0
-        for chunk in self._store.read(self._info.key):
-            if self._stop.is_set():
-                raise InterruptedRunError(self._info.key, "was interrupted", safe="No partial file was left")
-            arrived += len(chunk)
-            self._crc = crc64nvme(chunk, self._crc)
-            self._on_bytes(len(chunk))
-            for piece in self._unsealer.feed(chunk) if self._unsealer else (chunk,):
-                yield self._note(piece)
-        if self._unsealer:
-            yield self._note(self._unsealer.finish())
-        if arrived != self._info.size:
-            raise self._wrong(f"has {arrived:,} bytes where the store announced {self._info.size:,}")
-        if self._info.crc64 is not None and self._crc != self._info.crc64:
-            raise self._wrong("does not have the checksum that the store recorded")
+        try:
+            crc = self._fetcher.fetch(self.info.key, range_, slot)
+            self._write(range_, slot, crc)
+        except BaseException:
+            slots.release(slot)
+            raise
+        self._arrive(range_.number, slot, crc, slots)
 
-    def _note(self, piece: bytes) -> bytes:
-        self._digest.update(piece)
-        self._size += len(piece)
-        return piece
+    @property
+    def is_complete(self) -> bool:
+        """Whether every range was digested."""
+        with self._lock:
+            return self._plan is not None and self._digested == self._plan.count
+
+    def fail(self, error: Exception, slots: Slots) -> None:
+        """Give up; the first error counts."""
+        with self._lock:
+            self.error = self.error or error
+            arrived, self._arrived = self._arrived, {}
+        for slot, _ in arrived.values():
+            slots.release(slot)
+
+    def end(self) -> bool:
+        """Name the file if everything is right, else leave or remove it; return whether to begin once more.
+
+        That is when what an earlier run left turned out not to be of this object.
+        """
+        try:
+            if self.error is None:
+                self._check()
+                if self._landing is not None:
+                    self._landing.publish()
+        except (EcogsafeError, OSError) as error:
+            self.error = error
+        if isinstance(self.error, VerificationError) and self._landed and self._may_restart:
+            self._may_restart = False
+            self.error = None
+            self._reset()
+            if self._landing is not None:
+                self._landing.begin_again()
+            return True
+        if self.error is not None and self._landing is not None:
+            self._give_up(self._landing)
+        return False
+
+    def _give_up(self, landing: Landing) -> None:
+        is_kept = False
+        if isinstance(self.error, VerificationError | FileExistsError):
+            landing.discard()
+        else:
+            is_kept = landing.leave()
+        if isinstance(self.error, OSError) and self.error.errno in (errno.ENOSPC, errno.EDQUOT):
+            self.error = no_room(landing.relative, is_kept=is_kept)
+
+    # afterwards
+
+    def result(self) -> Received:
+        """Return what the object held, or raise what went wrong."""
+        if self.error is not None:
+            raise self.error
+        return Received(self._digest.hexdigest(), self._plan.content_size if self._plan else 0, self._crc)
+
+    # parts of it
+
+    def _goes_on(self, prefix: bytes, landed: Mapping[int, int]) -> bool:
+        """Take over what an earlier run left, if it fits."""
+        plan = self._fetcher.open_known(self.info, prefix)
+        if plan is None or self._landing is None or not landed or max(landed) >= plan.count:
+            return False
+        self._landing.go_on()
+        ranges = [plan.range(number) for number in landed]
+        self._on_kept(sum(r.object_stop - r.object_start for r in ranges))
+        with self._lock:
+            self._landed = landed
+            self._plan = plan
+        return True
+
+    def _write(self, range_: Range, slot: Slot, crc: int) -> None:
+        if self._landing is not None:
+            self._landing.write(slot.view, range_.start)
+            self._landing.note(range_.number, crc, range_.size)
+
+    def _arrive(self, number: int, slot: Slot, crc: int, slots: Slots) -> None:
+        with self._lock:
+            failed = self.error is not None
+            if not failed:
+                self._arrived[number] = slot, crc
+        if failed:
+            slots.release(slot)
+        else:
+            self._digest_what_came(slots)
+
+    def _digest_what_came(self, slots: Slots) -> None:
+        """Digest every range whose turn it is; one thread at a time does."""
+        while True:
+            with self._lock:
+                number, plan = self._digested, self._plan
+                if self._is_digesting or self.error is not None or plan is None:
+                    return
+                slot, crc = self._arrived.pop(number, (None, self._landed.get(number, -1)))
+                if crc < 0:
+                    return
+                self._is_digesting = True
+            range_ = plan.range(number)
+            try:
+                if slot is not None:
+                    self._digest.update(slot.view)
+                else:
+                    self._digest_landed(range_)
+                self._crc = combine(self._crc, crc, range_.object_stop - range_.object_start)
+                with self._lock:
+                    self._digested += 1
+            finally:
+                if slot is not None:
+                    slots.release(slot)
+                with self._lock:
+                    self._is_digesting = False
+
+    def _digest_landed(self, range_: Range) -> None:
+        """Digest what an earlier run wrote, from the disk."""
+        position = range_.start
+        with memoryview(bytearray(_READ_BACK)) as memory:
+            while position < range_.stop and self._landing is not None:
+                if self.stop.is_set():
+                    raise interrupted(self.info.key)
+                count = self._landing.read(memory[: range_.stop - position], position)
+                if not count:
+                    raise PayloadError(self.info.key, "its unfinished file is shorter than was noted")
+                self._digest.update(memory[:count])
+                position += count
+
+    def _check(self) -> None:
+        """Raise VerificationError unless the whole is what it should be."""
+        crc64 = self.info.crc64
+        if crc64 is not None and self._crc != crc64:
+            raise self._wrong("does not have the checksum that the store recorded")
+        if self._expected is not None and self._digest.hexdigest() != self._expected:
+            raise self._wrong("is not the file that was uploaded: its digest differs")
 
     def _wrong(self, problem: str) -> VerificationError:
         return VerificationError(
-            self._info.key,
+            self.info.key,
             problem,
             safe="Nothing was put in place of it",
             next="ecogsafe verify --deep, then download from another store",
         )
 
-    @property
-    def received(self) -> Received:
-        """What has been yielded so far; the whole object once ``pieces`` ended."""
-        return Received(self._digest.hexdigest(), self._size, self._crc)
 
-
-def digest_object(reception: Reception) -> Received:
-    """Receive and open an object without keeping it."""
-    for _ in reception.pieces():
-        continue
-    return reception.received
+def interrupted(key: str) -> InterruptedRunError:
+    """Return the error for an object that a run did not finish."""
+    return InterruptedRunError(key, "was interrupted", safe="What came of it is kept, and the next run goes on there")
 
 
 def digest_of_file(path: Path) -> str:
@@ -134,130 +337,3 @@ def digest_of_file(path: Path) -> str:
         while piece := file.read(_READ_BACK):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def folder_for(root: Path, relative: PurePosixPath) -> Path:
-    """Make the folders of ``relative`` below ``root`` and return the last; no component may be a link.
-
-    Raises
-    ------
-    SourceUnreadableError
-        Something that is not a folder, or a link, is in the way.
-    """
-    if relative.is_absolute() or ".." in relative.parts:
-        raise SourceUnreadableError("DIR", "a name would lie outside it", safe="Nothing was written there")
-    folder = root
-    for part in relative.parts[:-1]:
-        folder = folder / part
-        try:
-            folder.mkdir(mode=0o750)
-            fsync_directory(folder.parent)
-        except FileExistsError:
-            if not stat.S_ISDIR(folder.lstat().st_mode):
-                raise SourceUnreadableError(
-                    str(relative),
-                    "a link or file stands where a folder should be",
-                    safe="Nothing was written there",
-                ) from None
-    return folder
-
-
-def write_file(
-    root: Path,
-    relative: PurePosixPath,
-    reception: Reception,
-    *,
-    expected_sha256: str | None,
-    content_size: int,
-    mtime_ns: int | None,
-) -> Received:
-    """Receive an object into ``root/relative``; the name appears only when every byte is proven and durable.
-
-    Raises
-    ------
-    VerificationError
-        As `Reception.pieces`; also when the digest is not ``expected_sha256``.
-    NoSpaceError
-        The disk is, or became, full.
-    LockedError
-        Another run is receiving the same file.
-    FileExistsError
-        The name appeared meanwhile.
-    """
-    folder = folder_for(root, relative)
-    room = os.statvfs(folder)
-    if room.f_bavail * room.f_frsize < content_size:
-        raise _full(relative)
-    temporary = folder / f".{relative.name}{_TEMPORARY_SUFFIX}"
-    try:
-        with _own_file(temporary, relative) as out:
-            for piece in reception.pieces():
-                out.write(piece)
-            received = reception.received
-            if expected_sha256 is not None and received.sha256 != expected_sha256:
-                raise VerificationError(
-                    str(relative),
-                    "is not the file that was uploaded: its digest differs",
-                    safe="Nothing was put in place of it",
-                    next="ecogsafe verify --deep, then download from another store",
-                )
-            out.flush()
-            if mtime_ns is not None:
-                os.utime(out.fileno(), ns=(mtime_ns, mtime_ns))
-            os.fsync(out.fileno())
-            rename_noreplace(temporary, folder / relative.name)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _full(relative) from error
-        raise
-    fsync_directory(folder)
-    return received
-
-
-@contextmanager
-def _own_file(temporary: Path, relative: PurePosixPath) -> Iterator[BinaryIO]:
-    """Give the empty file ``temporary``, held by this run alone; it is gone afterwards unless it was renamed.
-
-    What a killed run left under the name is used again.
-    """
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o640)
-    with os.fdopen(descriptor, "wb") as out:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _received_elsewhere(relative) from None
-        # between open and lock another run may have finished: what is open here then has its final name
-        here = os.fstat(descriptor)
-        if not stat.S_ISREG(here.st_mode) or here.st_nlink != 1 or not _is_still(temporary, here):
-            raise _received_elsewhere(relative)
-        try:
-            out.truncate(0)
-            yield out
-        except BaseException:
-            # still locked, so nobody else can have begun with this name
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def _is_still(path: Path, status: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), status)
-    except FileNotFoundError:
-        return False
-
-
-def _received_elsewhere(relative: PurePosixPath) -> LockedError:
-    return LockedError(
-        str(relative),
-        "is being received by another run, or something else has the name of its unfinished file",
-        next="wait for that run to end, then run the same command again",
-    )
-
-
-def _full(relative: PurePosixPath) -> NoSpaceError:
-    return NoSpaceError(
-        str(relative),
-        "there is not enough room for it on this disk",
-        safe="No partial file was left; the files already there are complete",
-        next="make room, or choose another folder with -d, then run the same command again",
-    )

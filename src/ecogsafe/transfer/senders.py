@@ -19,7 +19,8 @@ class Senders:
     """A few threads for each store, begun when the store is first used."""
 
     def __init__(self, per_store: int = DEFAULT_SENDERS) -> None:
-        self._per_store = per_store
+        #: requests in flight for each store
+        self.per_store = per_store
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
         #: unexpected exceptions of requests that nobody waited for any more
@@ -30,7 +31,7 @@ class Senders:
         with self._lock:
             pool = self._pools.get(store_id)
             if pool is None:
-                pool = ThreadPoolExecutor(self._per_store, thread_name_prefix="sender")
+                pool = ThreadPoolExecutor(self.per_store, thread_name_prefix="sender")
                 self._pools[store_id] = pool
             return pool.submit(call, *args, **kwargs)
 

@@ -11,11 +11,15 @@ from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Protocol
 
-from ecogsafe.catalog.sealings import SourceStat
+from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.core.errors import SourceChangedError, SourceUnreadableError
 
-#: bytes of one read call
-READ_SIZE = 1024 * 1024
+#: bytes of one read call: what is hashed and sealed next is still in the processor's cache
+READ_SIZE = 512 * 1024
+#: a file up to this size stays in the page cache: whoever looks at it next need not wait for the disk
+_KEPT_IN_CACHE = 1024**3
+#: a larger one is forgotten behind us, or one recording would drive everything else out; bytes at a time
+_FORGET_EVERY = 32 * 1024**2
 
 
 class Source(Protocol):
@@ -113,8 +117,10 @@ class FileSource:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the file from the start in pieces of READ_SIZE."""
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        advise = getattr(os, "posix_fadvise", None)
+        if advise:
+            advise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        behind = 0 if advise and self.size > _KEPT_IN_CACHE else None
         offset = 0
         while offset < self.size:
             try:
@@ -125,6 +131,9 @@ class FileSource:
                 raise _changed(self.name)
             yield piece
             offset += len(piece)
+            if behind is not None and offset - behind >= _FORGET_EVERY:
+                os.posix_fadvise(self._fd, behind, offset - behind, os.POSIX_FADV_DONTNEED)
+                behind = offset
 
     def check_unchanged(self) -> None:
         """Compare the open file, and what now stands under its name, with the state at opening."""

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from ecogsafe.catalog import sealings, uploads
-from ecogsafe.catalog.sealings import PartRow, SealingRow, SourceStat
+from ecogsafe.catalog.sealings import PartRow, SealingRow
+from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.catalog.uploads import UploadRow
 from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import EcogsafeError, LabKeyError, LockedError, StoreError, StoreRefusedError, UploadGoneError
@@ -109,7 +110,10 @@ class Opening:
         if form is not None:
             rows = self._context.ledger.read(lambda tx: sealings.parts_of(tx, sealing_id))
             standings = self._ask(owned, rows)
-            if _Standing.AHEAD in standings.values():
+            # the first part without a row shares a chunk with the one before it, whose digest proves that chunk
+            if set(rows) != set(range(1, len(rows) + 1)):
+                form, reason = None, "the catalogue lost what it knew of a part in between"
+            elif _Standing.AHEAD in standings.values():
                 form, reason = None, "the store has more of it than the catalogue knows (was an older one put back?)"
         if form is None or sealing is None:
             self._give_up(sealing_id, owned, reason, shared=len(owned) < len(left))

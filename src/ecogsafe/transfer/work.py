@@ -10,7 +10,9 @@ from typing import Protocol
 from ecogsafe.catalog.files import Tree
 from ecogsafe.core.errors import EcogsafeError
 from ecogsafe.stores.protocol import Store
+from ecogsafe.transfer.file_order import FileOrder
 from ecogsafe.transfer.source import Source
+from ecogsafe.transfer.store_order import StoreOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,8 @@ class Place:
     store_id: str
     sealed: bool
     storage_class: str | None = None
+    #: None: it can be reached from this process only
+    order: StoreOrder | None = None
 
 
 class TextWatch(Protocol):
@@ -48,7 +52,9 @@ class Shipment:
     keys: dict[bool, str]
     places: tuple[Place, ...]
     open_source: Callable[[], Source]
-    text_watch: Callable[[], TextWatch] | None = None
+    text_watch: Callable[[], TextWatch | None] | None = None
+    #: the same file for a worker process; None: it can be read in this process only
+    order: FileOrder | None = None
     #: it was detached from its place once and gets its second and last try
     again: bool = False
 

@@ -24,7 +24,7 @@ from ecogsafe.ui.cli.store_option import store_url
     "--missing-in", type=click.Path(path_type=Path), metavar="DIR", help="Only what does not stand below this folder."
 )
 @click.option("--no-decrypt", is_flag=True, help="Keep sealed objects sealed (.age).")
-@click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files received at once.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Requests at once; 16 at most.")
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched.")
 @click.pass_obj
 def command(

@@ -96,8 +96,8 @@ def cli(ctx: click.Context, home: Path | None, as_json: bool, quiet: bool, verbo
 
 
 def _hide_arguments(arguments: list[str]) -> None:
-    """Take the arguments out of the process list: the path of an export, and identifiers, are private."""
-    command = next((name for name in ("deid", "subjects") if name in arguments), None)
+    """Take the arguments out of the process list: the paths of people's files, and identifiers, are private."""
+    command = next((name for name in ("deid", "subjects", "share") if name in arguments), None)
     if command is not None:
         import setproctitle
 

@@ -42,9 +42,11 @@ def page_lines(page: SubjectPage, *, reveal: bool) -> Iterator[str]:
         yield "  none: the linking key has no entry under this code"
     for name, value in page.identifiers(reveal=reveal):
         yield f"  {name:12} {value}"
+    if page.person is not None:
+        yield f"  {page.dates}"
     for at, what in page.history:
         yield f"  {_moment(at):20} {what}"
-    yield "segments (by the clinic's clock)"
+    yield f"segments (by the clinic's clock{', shifted dates' if page.is_shifted else ''})"
     for segment in page.segments:
         duration = count_time(segment.duration_s) if segment.duration_s is not None else "unknown length"
         start = _moment(segment.start_local or segment.start_utc)

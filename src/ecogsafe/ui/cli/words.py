@@ -15,7 +15,7 @@ _MARKS = {
     "note": "note",
 }
 #: actions whose message is the whole line
-_TOLD = ("plan", "segment", "identifier")
+_TOLD = ("plan", "segment", "clock", "identifier")
 
 
 def is_detail(event: Event) -> bool:
@@ -23,7 +23,7 @@ def is_detail(event: Event) -> bool:
     if not isinstance(event, Item):
         return False
     return (
-        event.action == "identifier"
+        event.action in ("identifier", "clock")
         or (event.action == "segment" and event.status == "note")
         or (event.status == "left_behind" and event.details.get("by_rule") is True)
     )

@@ -1,0 +1,17 @@
+"""What tells one state of a file from another; plain data, so that whoever reads files needs no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStat:
+    """What a file was when it was opened."""
+
+    #: bytes
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int

@@ -1,0 +1,231 @@
+"""The lean way of an object's bytes: HEAD, GET and PUT over urllib3, signed here.
+
+A body leaves as it lies in memory, piece by piece. Failures are the SDK's exceptions, so that
+`ecogsafe.stores.s3_errors` is the only place that knows what they mean. Nothing is repeated, with two
+exceptions that are nobody's failure: a bucket that turns out to be elsewhere, and credentials that were
+renewed meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError, NoCredentialsError
+from urllib3 import BaseHTTPResponse, Timeout
+
+from ecogsafe.stores.bodies import buffers
+from ecogsafe.stores.protocol import Body
+from ecogsafe.stores.s3_address import Address, Addresses
+from ecogsafe.stores.s3_errors import EXPIRED
+from ecogsafe.stores.s3_signing import path_of, query_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from mypy_boto3_s3 import S3Client
+
+CONNECT_TIMEOUT_S = 10.0
+# An answer may be minutes away: Complete of many parts, or a busy disk that takes 64 parts at once.
+READ_TIMEOUT_S = 180.0
+#: between two pieces of an object that is being received
+RECEIVING_TIMEOUT_S = 60.0
+#: A time-out of Python covers the whole of one ``sendall``, so a slow line must not be given much at a time.
+_PIECE_BYTES = 512 << 10
+#: error documents are short; more is not read
+_MOST_ERROR_BYTES = 64 << 10
+# Searched, not parsed: whatever an unknown server sends, no parser works on it.
+_ERROR_CODE = re.compile(rb"<Error[ >].{0,4096}?<Code>\s*([A-Za-z0-9.]{1,60})\s*</Code>", re.DOTALL)
+_ELSEWHERE = frozenset({"PermanentRedirect", "TemporaryRedirect", "Redirect", "AuthorizationHeaderMalformed"})
+_TOLD = {
+    "etag": "ETag",
+    "x-amz-version-id": "VersionId",
+    "x-amz-storage-class": "StorageClass",
+    "x-amz-restore": "Restore",
+    "x-amz-checksum-crc64nvme": "ChecksumCRC64NVME",
+    "x-amz-checksum-type": "ChecksumType",
+    "content-range": "ContentRange",
+}
+_METADATA = "x-amz-meta-"
+
+
+class Wire:
+    """Requests for objects of one bucket; used by all threads.
+
+    Parameters
+    ----------
+    client
+        Is asked where the bucket is, and to find out anew.
+    credentials
+        botocore's, which renew themselves if they can; None where it found none.
+    verify
+        The certificates' file that the SDK was given; None for its own.
+    connections
+        How many are kept open between requests.
+    """
+
+    def __init__(
+        self, client: S3Client, credentials: Any, bucket: str, *, verify: str | None = None, connections: int = 16
+    ) -> None:
+        self._addresses = Addresses(client, bucket, verify=verify, connections=connections)
+        self._credentials = credentials
+
+    def head(self, key: str) -> dict[str, Any]:
+        """Return what the store says of an object, in the SDK's words (``head_object``)."""
+        response = self._send("HEAD", key, headers={"x-amz-checksum-mode": "ENABLED"})
+        response.drain_conn()
+        response.release_conn()
+        return _told(response)
+
+    def get(self, key: str, *, start: int = 0, stop: int | None = None) -> tuple[dict[str, Any], BaseHTTPResponse]:
+        """Return the answer to GET and its body, which is to be read to its end or closed."""
+        headers = {}
+        if start or stop is not None:
+            headers["range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        response = self._send("GET", key, headers=headers, read_timeout_s=RECEIVING_TIMEOUT_S)
+        return _told(response), response
+
+    def put(
+        self,
+        key: str,
+        body: Body,
+        size: int,
+        *,
+        headers: Mapping[str, str],
+        parameters: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Send an object or, with the ``parameters`` of one, a part; returns the answer in the SDK's words.
+
+        Parameters
+        ----------
+        size
+            Bytes in ``body``; its buffers are sent as they are, one after the other.
+        headers
+            With names in lower case.
+        """
+        sent = {**headers, "content-length": str(size)}
+        response = self._send("PUT", key, headers=sent, parameters=parameters or {}, body=body)
+        data = response.read(_MOST_ERROR_BYTES)
+        response.release_conn()
+        if data and (found := _ERROR_CODE.search(data)):
+            raise _failed(found[1].decode(), response.status)
+        return _told(response)
+
+    def _send(
+        self,
+        method: str,
+        key: str,
+        *,
+        headers: Mapping[str, str],
+        parameters: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        read_timeout_s: float | None = None,
+    ) -> BaseHTTPResponse:
+        """Return an answer that is no error.
+
+        Raises
+        ------
+        botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError
+            An error was answered; there are no credentials; there was no answer.
+        """
+        path = path_of(key)
+        query = query_of(parameters) if parameters else ""
+        timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s or READ_TIMEOUT_S)
+        address, keys = self._addresses.present(), self._keys()
+        repeated = False
+        while True:
+            signed = address.signer.signed(method, address.path + path, query, headers, keys)
+            signed["user-agent"] = "ecogsafe"
+            response = address.pool.urlopen(
+                method,
+                f"{address.target}{path}?{query}" if query else address.target + path,
+                body=None if body is None else _pieces(body),
+                headers=signed,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                timeout=timeout,
+                preload_content=False,
+                decode_content=False,
+            )
+            if response.status < 300:
+                return response
+            error = _error(response)
+            if repeated:
+                raise error
+            code = error.response["Error"]["Code"]
+            if response.status in (301, 307, 308) or code in _ELSEWHERE or _other_region(response, address):
+                address = self._addresses.present(instead_of=address)
+            elif code in EXPIRED and self._keys() != keys:
+                keys = self._keys()
+            else:
+                raise error
+            repeated = True
+
+    def _keys(self) -> Any:
+        if self._credentials is None:
+            raise NoCredentialsError
+        return self._credentials.get_frozen_credentials()
+
+    def close(self) -> None:
+        """Close the connections that are not in use; the others close when their request ends."""
+        self._addresses.close()
+
+
+def _pieces(body: Body) -> Iterator[Any]:
+    for view in buffers(body):
+        for start in range(0, len(view), _PIECE_BYTES):
+            yield view[start : start + _PIECE_BYTES]
+
+
+def _other_region(response: BaseHTTPResponse, address: Address) -> bool:
+    return str(response.headers.get("x-amz-bucket-region", address.signer.region)) != address.signer.region
+
+
+def _error(response: BaseHTTPResponse) -> ClientError:
+    """Return an error answer as the SDK's exception; HEAD has only its status."""
+    data = response.read(_MOST_ERROR_BYTES)
+    if response.length_remaining:
+        response.close()
+    response.release_conn()
+    found = _ERROR_CODE.search(data)
+    return _failed(found[1].decode() if found else str(response.status), response.status)
+
+
+def _failed(code: str, status: int) -> ClientError:
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "Wire")
+
+
+@lru_cache(maxsize=256)
+def date_of(text: str | None) -> datetime | None:
+    """Return the time in a header of an answer, None where it is none."""
+    if text is None:
+        return None
+    try:
+        return parsedate_to_datetime(text)
+    except ValueError:
+        return None
+
+
+def _told(response: BaseHTTPResponse) -> dict[str, Any]:
+    """Return the headers of an answer as the SDK gives them."""
+    answer: dict[str, Any] = {}
+    metadata: dict[str, str] = {}
+    date = None
+    for given, value in response.headers.items():
+        name = given.lower()
+        if name in _TOLD:
+            answer[_TOLD[name]] = value
+        elif name == "content-length" and value.isdecimal():
+            answer["ContentLength"] = int(value)
+        elif name == "last-modified":
+            answer["LastModified"] = date_of(value)
+        elif name == "date":
+            date = value
+        elif name.startswith(_METADATA):
+            metadata[name.removeprefix(_METADATA)] = value
+    return answer | {"Metadata": metadata, "ResponseMetadata": {"HTTPHeaders": {"date": date}}}

@@ -1,0 +1,142 @@
+"""A worker process: reads, seals and puts small files for the process that began it, on a core of its own.
+
+It is told what to do over a socket that it inherits under the number in its only argument, so that no name
+and no key stands in a list of processes. It opens the stores itself, with the credentials of its environment,
+and the files below descriptors that it inherits. When the socket ends without a word, its parent has died:
+it ends at once. What it then leaves half sent is announced, and is written only where nothing stands.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TypeVar
+
+from ecogsafe.core.clock import monotonic
+from ecogsafe.core.errors import EcogsafeError
+from ecogsafe.stores.protocol import Store
+from ecogsafe.stores.retrying import Wait
+from ecogsafe.transfer.messages import (
+    Begin,
+    Drop,
+    End,
+    Failed,
+    Pack,
+    Results,
+    Send,
+    Stop,
+    Trouble,
+    WasMade,
+    WorkerBugError,
+)
+from ecogsafe.transfer.packing import Going, LocalPacked, LocalPacker, Made, SentOrNot
+from ecogsafe.transfer.senders import Senders
+
+T = TypeVar("T")
+#: a store in trouble is told of at most this often, and only if it is waited for so long, seconds
+_TELL_EVERY_S = 10.0
+_TELL_FROM_S = 1.0
+
+
+def main() -> None:
+    """Work until told to end."""
+    connection = Connection(int(sys.argv[1]))
+    worker = _Worker(connection, connection.recv())
+    try:
+        worker.open()
+    except EcogsafeError as error:
+        connection.send(Failed(error))
+        return
+    worker.run()
+
+
+class _Worker:
+    def __init__(self, connection: Connection, begin: Begin) -> None:
+        self._connection = connection
+        self._begin = begin
+        self._stop = threading.Event()
+        self._told_wait = -_TELL_EVERY_S
+        self._sending = threading.Lock()
+        self._orders: queue.SimpleQueue[Pack | None] = queue.SimpleQueue()
+        self._senders = Senders(begin.per_store)
+        self._stores: dict[str, Store] = {}
+        self._packer = LocalPacker(self._stores, begin.recipients, self._senders, self._stop)
+        #: what waits for leave to go, and what is going, by number
+        self._packed: dict[int, LocalPacked] = {}
+
+    def open(self) -> None:
+        for store_id, order in self._begin.stores.items():
+            self._stores[store_id] = order.open(
+                store_id, connections=self._begin.per_store, stop=self._stop, on_wait=self._tell_wait
+            )
+
+    def _tell_wait(self, wait: Wait) -> None:
+        """Tell of a store in trouble, but not of everyone's pause on every thread."""
+        if wait.pause_s >= _TELL_FROM_S and monotonic() - self._told_wait >= _TELL_EVERY_S:
+            self._told_wait = monotonic()
+            self._tell(Trouble(wait.store, wait.text))
+
+    def run(self) -> None:
+        threading.Thread(target=self._listen, name="listener", daemon=True).start()
+        while (order := self._orders.get()) is not None:
+            packed = self._packer.pack(order.jobs)
+            if any(isinstance(made, Made) for made in packed.made):
+                self._packed[order.number] = packed
+            self._tell(WasMade(order.number, [_without_bug(made) for made in packed.made]))
+        self._senders.close()
+
+    def _listen(self) -> None:
+        """Take orders as they come; what is to be sent does not wait for a batch that is being packed."""
+        try:
+            while True:
+                match self._connection.recv():
+                    case Pack() as order:
+                        self._orders.put(order)
+                    case Send(number, going):
+                        self._send(number, going)
+                    case Drop(number, positions):
+                        if number in self._packed:
+                            self._packed[number].drop(positions)
+                    case Stop():
+                        self._stop.set()
+                    case End():
+                        self._orders.put(None)
+                        return
+        except BaseException:  # noqa: BLE001  without its parent nothing here is of use
+            os._exit(1)
+
+    def _send(self, number: int, going: Sequence[Going]) -> None:
+        left = len(going)
+
+        def deliver(results: list[tuple[int, SentOrNot]]) -> None:
+            nonlocal left
+            self._tell(Results(number, [(position, _without_bug(result)) for position, result in results]))
+            with self._sending:
+                left -= len(results)
+                if not left:
+                    del self._packed[number]
+
+        self._packed[number].send(going, deliver)
+
+    def _tell(self, message: WasMade | Results | Trouble) -> None:
+        with self._sending:
+            self._connection.send(message)
+
+
+def _without_bug(result: T) -> T | WorkerBugError:
+    """Return ``result``, or what may be said of it where it is an error that is not one of ours."""
+    if not isinstance(result, BaseException) or isinstance(result, EcogsafeError):
+        return result
+    frames = traceback.extract_tb(result.__traceback__)[-6:]
+    where = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    return WorkerBugError(f"{type(result).__name__} at {where}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Small files by worker processes: real ones, on real folders; some of them are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ecogsafe.stores.open import open_store
+from ecogsafe.stores.store_id import STORE_ID_KEY, create_store_id
+from ecogsafe.transfer import pipeline, workers
+from ecogsafe.transfer.file_order import FileOrder
+from ecogsafe.transfer.pipeline import send_all
+from ecogsafe.transfer.pool import PartPool
+from ecogsafe.transfer.store_order import StoreOrder
+from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
+
+from .bench import Bench, opened, read
+from .test_batches import states
+
+FILES = 60
+
+
+@pytest.fixture(autouse=True)
+def small_lots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "BATCH_FILES", 8)
+
+
+def folder_place(bench: Bench, name: str, *, sealed: bool = True) -> Place:
+    folder = bench.folder / name
+    folder.mkdir(exist_ok=True)
+    store = open_store(folder.as_uri())
+    place = bench.place(store, sealed=sealed)
+    store_id = create_store_id(store).store_id
+    with bench.catalog.write() as tx:
+        from ecogsafe.catalog import stores
+
+        stores.remember_store(tx, store_id, store.url, "file")
+    return replace(place, store_id=store_id, order=StoreOrder(folder.as_uri(), name))
+
+
+def clips(bench: Bench, *places: Place, count: int = FILES) -> list[Shipment]:
+    made = []
+    for n in range(1, count + 1):
+        relative = bench.write(f"{n:04}", bench.data(500 + n))
+        shipment = bench.shipment(relative, *places)
+        made.append(replace(shipment, order=FileOrder(bench.root, str(relative), str(relative))))
+    return made
+
+
+def send(bench: Bench, shipments: list[Shipment], *, count: int = 2) -> list[Outcome]:
+    pool = PartPool()
+    with bench.context(pool=pool) as context, closing(send_all(context, shipments, workers=count)) as ends:
+        outcomes = list(ends)
+        assert context.meter.now().files_done == len(
+            {o.shipment.path for o in outcomes if o.status is not Status.PAUSED}
+        )
+    assert pool.used == 0
+    return outcomes
+
+
+def check_stored(bench: Bench, shipments: list[Shipment]) -> None:
+    for shipment in shipments:
+        data = (bench.out / shipment.path).read_bytes()
+        for place in shipment.places:
+            key = shipment.keys[place.sealed]
+            assert (opened if place.sealed else read)(place.store, key) == data
+    assert {c.level for c in bench.copies()} == {"checksum"}
+
+
+def when(monkeypatch: pytest.MonkeyPatch, method: str, call: Callable[[workers._Worker], None]) -> list[int]:
+    """Call ``call`` with the worker, once, when ``method`` of the parent's side of it is first called."""
+    real = getattr(workers._Worker, method)
+    pids: list[int] = []
+
+    def once(self: workers._Worker, *given: object) -> object:
+        if not pids:
+            pids.append(self._process.pid)
+            call(self)
+        return real(self, *given)
+
+    monkeypatch.setattr(workers._Worker, method, once)
+    return pids
+
+
+def test_workers_read_once_and_serve_every_place(bench: Bench) -> None:
+    places = [folder_place(bench, "a"), folder_place(bench, "b"), folder_place(bench, "c", sealed=False)]
+    shipments = clips(bench, *places)
+    outcomes = send(bench, shipments)
+    assert Counter((o.status, o.proven) for o in outcomes) == {(Status.DONE, True): 3 * FILES}
+    check_stored(bench, shipments)
+    for shipment in shipments:
+        # one sealing of a file for all
+        assert read(places[0].store, shipment.keys[True]) == read(places[1].store, shipment.keys[True])
+    assert states(bench) == {"done": 3 * FILES}
+
+
+def test_a_list_of_processes_shows_neither_names_nor_places(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[list[str], int]] = []
+
+    def look(worker: workers._Worker) -> None:
+        line = Path(f"/proc/{worker._process.pid}/cmdline").read_bytes().decode().split("\0")
+        seen.append((line, os.getpgid(worker._process.pid)))
+
+    when(monkeypatch, "_deliver", look)
+    send(bench, clips(bench, folder_place(bench, "a")))
+    ((line, group),) = seen
+    assert line[1:4] == ["-P", "-m", "ecogsafe.transfer.worker"]
+    assert line[4].isdigit()
+    assert line[5:] == [""]
+    # Ctrl-C at the terminal goes to the foreground group: it is for the parent to judge
+    assert group != os.getpgrp()
+
+
+@pytest.mark.parametrize("moment", ["pack", "send", "_deliver"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_worker_that_is_killed_costs_nothing_but_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, moment: str, count: int
+) -> None:
+    """While it packs, before it may send, and while it sends; with another worker left, and with none."""
+
+    def kill(worker: workers._Worker) -> None:
+        worker._process.send_signal(signal.SIGKILL)
+        worker._process.wait()
+
+    pids = when(monkeypatch, moment, kill)
+    shipments = clips(bench, folder_place(bench, "a"))
+    outcomes = send(bench, shipments, count=count)
+    assert len(pids) == 1
+    assert Counter((o.status, o.shipment.path) for o in outcomes) == {(Status.DONE, s.path): 1 for s in shipments}
+    check_stored(bench, shipments)
+    # what the dead one had announced and never sent can no longer come: its keys are taken
+    assert set(states(bench)) <= {"done", "void"}
+    assert states(bench)["done"] == FILES
+
+
+def test_a_worker_that_cannot_open_the_stores_is_done_without(bench: Bench) -> None:
+    place = folder_place(bench, "a")
+    (bench.folder / "a" / STORE_ID_KEY).write_bytes(
+        (bench.folder / "a" / STORE_ID_KEY).read_bytes().replace(place.store_id.encode(), b"0" * 32)
+    )
+    shipments = clips(bench, place)
+    assert {o.status for o in send(bench, shipments)} == {Status.DONE}
+    check_stored(bench, shipments)
+
+
+def test_files_that_fail_in_a_worker_fail_alone_and_say_why(bench: Bench) -> None:
+    place = folder_place(bench, "a")
+    shipments = clips(bench, place)
+    (bench.out / shipments[3].path).unlink()
+    (bench.out / shipments[4].path).unlink()
+    (bench.out / shipments[4].path).symlink_to(bench.out / shipments[5].path)
+    # somebody else was first
+    (bench.folder / "a" / shipments[6].keys[True]).parent.mkdir(parents=True, exist_ok=True)
+    (bench.folder / "a" / shipments[6].keys[True]).write_bytes(b"theirs")
+    outcomes = send(bench, shipments)
+    others = {o.shipment.path: o for o in outcomes if o.status is not Status.DONE}
+    assert set(others) == {shipments[n].path for n in (3, 4, 6)}
+    assert "no longer there" in str(others[shipments[3].path].error)
+    assert "symbolic link" in str(others[shipments[4].path].error)
+    assert others[shipments[6].path].status is Status.DIFFERENT
+    assert (bench.folder / "a" / shipments[6].keys[True]).read_bytes() == b"theirs"
+    assert states(bench) == {"done": FILES - 3, "different": 1}
+
+
+def test_stop_ends_the_workers_and_nothing_is_lost(bench: Bench) -> None:
+    shipments = clips(bench, folder_place(bench, "a"), count=300)
+    with bench.context() as context, closing(send_all(context, shipments, workers=2)) as ends:
+        outcomes = [next(ends)]
+        context.stop.set()
+        outcomes += ends
+        assert context.pool.used == 0
+    counted = Counter(o.status for o in outcomes)
+    assert set(counted) <= {Status.DONE, Status.PAUSED}
+    assert counted[Status.DONE] < 300
+    stored = {info.key for info in shipments[0].places[0].store.list()}
+    assert stored == {o.shipment.keys[True] for o in outcomes if o.status is Status.DONE}
+    assert set(states(bench)) <= {"done", "void"}
+    again = [s for s in shipments if s.keys[True] not in stored]
+    assert {o.status for o in send(bench, again)} == {Status.DONE}
+    check_stored(bench, shipments)
+
+
+def test_a_bug_in_a_worker_is_told_without_its_message(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message may name something private; where it happened does not."""
+    place = folder_place(bench, "a")
+    shipments = clips(bench, place)
+    order = FileOrder(bench.root, 17, shipments[2].path)  # type: ignore[arg-type]
+    shipments[2] = replace(shipments[2], order=order)
+    outcomes: list[Outcome] = []
+    with bench.context() as context, pytest.raises(Exception, match=r"TypeError at .*file_order\.py") as caught:
+        for outcome in send_all(context, shipments, workers=2):
+            outcomes.append(outcome)
+    assert "17" not in str(caught.value).replace("py:17", "")
+    assert Counter(o.status for o in outcomes) == {Status.DONE: FILES - 1, Status.FAILED: 1}
+
+
+def test_few_files_and_places_of_this_process_alone_need_no_worker(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "Workers", None)
+    place = folder_place(bench, "a")
+    with bench.context() as context:
+        assert {o.status for o in send_all(context, clips(bench, place))} == {Status.DONE}
+    here = replace(folder_place(bench, "b"), order=None)
+    monkeypatch.setattr(pipeline, "LEAST_FOR_WORKERS", 10)
+    with bench.context() as context:
+        assert {o.status for o in send_all(context, clips(bench, here))} == {Status.DONE}
