@@ -14,6 +14,7 @@ from typing import Any, Literal
 from sqlalchemy import and_, delete, func, insert, select, update
 
 from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.files import Tree
 from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import archive_frames, archive_members, archive_volumes, copies
 from ecogsafe.catalog.source_stat import SourceStat
@@ -44,7 +45,7 @@ class VolumeRow:
     #: what compressed it
     zstd_version: str
     created_at: str
-    #: the next are known once it is stored
+    #: the next are known from shortly before it is completed
     zstd_size: int | None = None
     header_bytes: int | None = None
     object_size: int | None = None
@@ -72,7 +73,7 @@ class MemberRow:
     #: from 0
     position: int
     file_id: int
-    tree: str
+    tree: Tree
     #: below the tree
     path: str
     source: SourceStat
@@ -129,7 +130,8 @@ def begin_making(tx: Transaction, volume_id: int, sealing_id: str, *, zstd_versi
     """Note that the volume is made anew as this sealing; frames and digests of an earlier one are forgotten."""
     tx.execute(delete(archive_frames).where(archive_frames.c.volume_id == volume_id))
     tx.execute(update(archive_members).where(archive_members.c.volume_id == volume_id).values(sha256=None))
-    _change(tx, volume_id, sealing_id=sealing_id, zstd_version=zstd_version, created_at=created_at)
+    unknown = dict.fromkeys(("zstd_size", "header_bytes", "object_size", "manifest_sha256"))
+    _change(tx, volume_id, sealing_id=sealing_id, zstd_version=zstd_version, created_at=created_at, **unknown)
 
 
 def add_frames(tx: Transaction, rows: Sequence[FrameRow]) -> None:
@@ -143,14 +145,13 @@ def set_digest(tx: Transaction, volume_id: int, position: int, *, sha256: str, f
     tx.execute(update(archive_members).where(here).values(sha256=sha256, file_id=file_id))
 
 
-def set_stored(
+def set_announced(
     tx: Transaction, volume_id: int, *, zstd_size: int, header_bytes: int, object_size: int, manifest_sha256: str
 ) -> None:
-    """Note that the volume stands; in the commit that announces it, or later."""
+    """Note what the volume will be; durable before its upload is completed."""
     _change(
         tx,
         volume_id,
-        state="stored",
         zstd_size=zstd_size,
         header_bytes=header_bytes,
         object_size=object_size,

@@ -140,8 +140,7 @@ def upsert_files(tx: Transaction, seen: Sequence[SeenFile]) -> list[int]:
     if not added:
         return [number for number in ids if number is not None]
     tx.execute(insert(files), added)
-    numbers = {path: row.id for path, rows in _contents(tx, seen).items() for row in rows if row.superseded_at is None}
-    return [numbers[one.tree, one.path] for one in seen]
+    return _current_ids(tx, seen)
 
 
 def _contents(tx: Transaction, seen: Sequence[SeenFile]) -> dict[tuple[str, str], list[FileRow]]:
@@ -154,6 +153,18 @@ def _contents(tx: Transaction, seen: Sequence[SeenFile]) -> dict[tuple[str, str]
             for row in tx.execute(query.order_by(files.c.id.desc())):
                 found.setdefault((tree, row.path), []).append(FileRow(*row))
     return found
+
+
+def _current_ids(tx: Transaction, seen: Sequence[SeenFile]) -> list[int]:
+    """Return the ids of the current rows of these paths, in their order."""
+    numbers: dict[tuple[str, str], int] = {}
+    for tree in {one.tree for one in seen}:
+        paths = [one.path for one in seen if one.tree == tree]
+        for start in range(0, len(paths), _BATCH):
+            here = (files.c.tree == tree, files.c.path.in_(paths[start : start + _BATCH]))
+            for row in tx.execute(select(files.c.path, files.c.id).where(*here, files.c.superseded_at.is_(None))):
+                numbers[tree, row.path] = row.id
+    return [numbers[one.tree, one.path] for one in seen]
 
 
 def _match(known: Sequence[FileRow], seen: SeenFile) -> tuple[FileRow | None, FileRow | None]:

@@ -35,7 +35,7 @@ class TreeHash:
         """Add bytes."""
         view = memoryview(data)
         self._fed += len(view)
-        while len(view):
+        while view:
             piece = view[: LEAF_BYTES - self._leaf_bytes]
             self._leaf.update(piece)
             self._leaf_bytes += len(piece)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ecogsafe.catalog import stores as catalog_stores
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.core.clock import monotonic
-from ecogsafe.core.errors import UsageError, WrongStoreError
+from ecogsafe.core.errors import StoreRefusedError, UsageError, WrongStoreError
 from ecogsafe.core.events import EventSink, Item
 from ecogsafe.stores.open import open_store, parse_store_url
 from ecogsafe.stores.protocol import Store
@@ -42,7 +42,7 @@ def one_url(url: str) -> str:
     """Return the one way to write ``url``; a URL of a kind that cannot be opened here stays as it is."""
     try:
         return parse_store_url(url).url
-    except UsageError:
+    except (UsageError, StoreRefusedError):
         return url
 
 

@@ -9,15 +9,69 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import overload
 
 from ecogsafe.stores.protocol import Body
+
+
+class PacedBody(Sequence[memoryview]):
+    """A body of which `leaving` asks leave for every piece just before it goes; looking at it asks nobody.
+
+    Parameters
+    ----------
+    pay
+        Is told the size of a piece, and returns when that may go; called from one thread at a time.
+    piece
+        The most bytes that one piece should be.
+    """
+
+    def __init__(self, views: Sequence[memoryview], *, pay: Callable[[int], None], piece: int) -> None:
+        self._views = views
+        self._pay = pay
+        self.piece = piece
+        self._size = sum(len(view) for view in views)
+        self._paid = 0
+
+    def pay(self, count: int) -> None:
+        """Return when ``count`` further bytes may go."""
+        self._pay(count)
+        self._paid += count
+
+    @property
+    def unpaid(self) -> int:
+        """Bytes that went without leave, if all of the body has gone."""
+        return max(0, self._size - self._paid)
+
+    @overload
+    def __getitem__(self, index: int) -> memoryview: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[memoryview]: ...
+
+    def __getitem__(self, index: int | slice) -> memoryview | Sequence[memoryview]:
+        return self._views[index]
+
+    def __len__(self) -> int:
+        return len(self._views)
 
 
 def buffers(body: Body) -> list[memoryview]:
     """Return ``body`` as flat byte views, empty ones left out; nothing is copied."""
     pieces = (body,) if isinstance(body, bytes | bytearray | memoryview) else body
     return [view for view in (memoryview(piece).cast("B") for piece in pieces) if len(view)]
+
+
+def leaving(body: Body, most: int) -> Iterator[memoryview]:
+    """Yield ``body`` in pieces of ``most`` bytes or less, each when it may go: whoever sends it iterates this."""
+    paced = body if isinstance(body, PacedBody) else None
+    step = most if paced is None else min(most, paced.piece)
+    for view in buffers(body):
+        for start in range(0, len(view), step):
+            piece = view[start : start + step]
+            if paced is not None:
+                paced.pay(len(piece))
+            yield piece
 
 
 def body_size(body: Body) -> int:

@@ -19,8 +19,9 @@ from ecogsafe.core.errors import (
     StoreUnreachableError,
 )
 from ecogsafe.stores import directory_uploads as uploads
-from ecogsafe.stores.bodies import buffers, crc64_of
+from ecogsafe.stores.bodies import body_size, buffers, crc64_of, leaving
 from ecogsafe.stores.directory_files import (
+    CHUNK_BYTES,
     chunks,
     crc64_from_disk,
     disk_errors,
@@ -151,9 +152,8 @@ class DirectoryStore:
             self._tree.prepare(target.parent)
             self._refuse_occupied(key, target, if_absent=if_absent)
             with temporary_file(target.parent, self._file_mode) as (fd, temporary):
-                views = buffers(body)
-                write_all(fd, views, 0)
-                return self._publish(key, fd, temporary, target, crc64, sum(map(len, views)), replace=not if_absent)
+                write_all(fd, leaving(body, CHUNK_BYTES), 0)
+                return self._publish(key, fd, temporary, target, crc64, body_size(body), replace=not if_absent)
 
     def _refuse_occupied(self, key: str, target: Path, *, if_absent: bool) -> None:
         try:
@@ -207,7 +207,7 @@ class DirectoryStore:
                 raise ChecksumRefusedError(f"{self.url}/{key}", "a part differs from its checksum")
             fd = self._open_parts(upload, fcntl.LOCK_SH)
             try:
-                write_all(fd, views, offset)
+                write_all(fd, leaving(body, CHUNK_BYTES), offset)
                 os.fsync(fd)
                 uploads.acknowledge(upload, part)
             finally:

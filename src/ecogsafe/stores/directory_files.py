@@ -8,7 +8,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def crc64_from_disk(fd: int) -> tuple[int, int]:
     return read, crc64
 
 
-def write_all(fd: int, views: Sequence[memoryview], offset: int) -> None:
+def write_all(fd: int, views: Iterable[memoryview], offset: int) -> None:
     """Write ``views`` one after the other from byte ``offset`` on."""
     position = offset
     for view in views:

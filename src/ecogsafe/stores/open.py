@@ -15,6 +15,7 @@ from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.keys import key_problem
 from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.retrying import Backoff, Retrying, Wait
+from ecogsafe.stores.vault_address import is_vault_url, read_only
 
 #: old buckets may have upper-case letters and underscores; the server decides on the rest
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
@@ -54,9 +55,13 @@ def parse_store_url(url: str) -> StoreAddress:
     UsageError
         It is not one of a kind that this version opens. The text is not repeated: a URL typed wrong may
         hold credentials.
+    StoreRefusedError
+        It is an old vault: `ecogsafe.stores.glacier_vault` reads those.
     """
     if url.startswith("file://"):
         return _folder_address(url)
+    if is_vault_url(url):
+        raise read_only(url)
     if not url.startswith("s3://"):
         scheme = url.partition("://")[0] if re.match(r"[a-z][a-z0-9]*://", url) else ""
         problem = f"{scheme}:// stores cannot be opened by this version" if scheme else "is not a store URL"

@@ -9,7 +9,7 @@ renewed meanwhile.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError, NoCredentialsError
 from urllib3 import BaseHTTPResponse, Timeout
 
-from ecogsafe.stores.bodies import buffers
+from ecogsafe.stores.bodies import leaving
 from ecogsafe.stores.protocol import Body
 from ecogsafe.stores.s3_address import Address, Addresses
 from ecogsafe.stores.s3_errors import EXPIRED
@@ -142,7 +142,7 @@ class Wire:
             response = address.pool.urlopen(
                 method,
                 f"{address.target}{path}?{query}" if query else address.target + path,
-                body=None if body is None else _pieces(body),
+                body=None if body is None else leaving(body, _PIECE_BYTES),
                 headers=signed,
                 retries=False,
                 redirect=False,
@@ -173,12 +173,6 @@ class Wire:
     def close(self) -> None:
         """Close the connections that are not in use; the others close when their request ends."""
         self._addresses.close()
-
-
-def _pieces(body: Body) -> Iterator[Any]:
-    for view in buffers(body):
-        for start in range(0, len(view), _PIECE_BYTES):
-            yield view[start : start + _PIECE_BYTES]
 
 
 def _other_region(response: BaseHTTPResponse, address: Address) -> bool:

@@ -54,8 +54,16 @@ class PartUpload(Carrier):
         self.acknowledged = dict(acknowledged)
         self.reused_parts = len(acknowledged)
 
-    def send(self, place: PartRange, crc64: int, noted: Future[None], body: Buffer) -> None:
-        """Send one part as soon as its row is ``noted``, and note its acknowledgement durably."""
+    def send(
+        self, place: PartRange, crc64: int, noted: Future[None], body: Buffer, *, stands_for: int | None = None
+    ) -> None:
+        """Send one part as soon as its row is ``noted``, and note its acknowledgement durably.
+
+        Parameters
+        ----------
+        stands_for
+            Bytes of the source that it counts for; None: as many as it has.
+        """
         noted.result()
         part = self.place.store.put_part(self.key, self.upload_id, place.number, body, offset=place.start, crc64=crc64)
         try:
@@ -71,7 +79,8 @@ class PartUpload(Carrier):
         with self._changed:
             self.acknowledged[place.number] = part.etag
             self.sent_bytes += len(body)
-        self.context.meter.bytes_moved(len(body), current=self.shipment.path)
+        moved = len(body) if stands_for is None else stands_for
+        self.context.meter.bytes_moved(moved, current=self.shipment.path)
 
     def complete(
         self,

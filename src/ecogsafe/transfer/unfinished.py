@@ -34,7 +34,9 @@ from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
 
-class _Standing(Enum):
+class Standing(Enum):
+    """What a store bears out of an upload that the catalogue calls open."""
+
     #: the store has the upload, and no part that the catalogue does not know
     CONFIRMED = auto()
     #: there is nothing to go on from
@@ -105,7 +107,7 @@ class Opening:
                 self._fail(place, error)
         sealing = self._context.ledger.read(lambda tx: sealings.sealing(tx, sealing_id))
         form, reason = self._form_again(sealing)
-        standings: dict[PartUpload, _Standing] = {}
+        standings: dict[PartUpload, Standing] = {}
         rows: Mapping[int, PartRow] = {}
         if form is not None:
             rows = self._context.ledger.read(lambda tx: sealings.parts_of(tx, sealing_id))
@@ -113,14 +115,14 @@ class Opening:
             # the first part without a row shares a chunk with the one before it, whose digest proves that chunk
             if set(rows) != set(range(1, len(rows) + 1)):
                 form, reason = None, "the catalogue lost what it knew of a part in between"
-            elif _Standing.AHEAD in standings.values():
+            elif Standing.AHEAD in standings.values():
                 form, reason = None, "the store has more of it than the catalogue knows (was an older one put back?)"
         if form is None or sealing is None:
             self._give_up(sealing_id, owned, reason, shared=len(owned) < len(left))
             return
         lane = Lane(self._crew, sealing, form, rows)
         for upload, standing in standings.items():
-            if standing is _Standing.CONFIRMED and upload.place in self._waiting:
+            if standing is Standing.CONFIRMED and upload.place in self._waiting:
                 self._waiting.remove(upload.place)
                 lane.add(upload)
             else:
@@ -146,15 +148,15 @@ class Opening:
         layout = SealedLayout(header=row.header, payload_nonce=row.payload_nonce, plain_size=row.source.size)
         return SealedForm(layout, file_key, row.source.size), ""
 
-    def _ask(self, owned: Sequence[PartUpload], rows: Mapping[int, PartRow]) -> dict[PartUpload, _Standing]:
+    def _ask(self, owned: Sequence[PartUpload], rows: Mapping[int, PartRow]) -> dict[PartUpload, Standing]:
         """Return what the stores say of each upload; one whose store does not answer is left as it is."""
-        standings: dict[PartUpload, _Standing] = {}
+        standings: dict[PartUpload, Standing] = {}
         for upload in owned:
             try:
                 if upload.row.upload_id is None:
-                    standings[upload] = _clear_doubtful_begin(self._context, upload)
+                    standings[upload] = clear_doubtful_begin(self._context, upload)
                 else:
-                    standings[upload] = _confirm(self._context, upload, rows)
+                    standings[upload] = confirm(self._context, upload, rows)
             except StoreError as error:
                 self._fail(upload.place, error)
                 upload.release()
@@ -169,7 +171,7 @@ class Opening:
         for upload in owned:
             try:
                 if upload.row.upload_id is None:
-                    _clear_doubtful_begin(self._context, upload)
+                    clear_doubtful_begin(self._context, upload)
                 upload.abandon()
             except EcogsafeError as error:
                 upload.tell_left_open(error)
@@ -214,33 +216,33 @@ class Opening:
             self._opened.lanes.append(lane)
 
 
-def _confirm(context: TransferContext, upload: PartUpload, rows: Mapping[int, PartRow]) -> _Standing:
+def confirm(context: TransferContext, upload: PartUpload, rows: Mapping[int, PartRow]) -> Standing:
     """Compare what the store has of an upload with the rows, and keep the parts that are exactly ours."""
     store = upload.place.store
     noted = context.ledger.read(lambda tx: uploads.acks(tx, upload.row.token))
     if upload.row.storage_class != upload.place.storage_class:
-        return _Standing.GONE
+        return Standing.GONE
     if not store.capabilities.lists_parts:
         upload.keep_acknowledged(noted)
-        return _Standing.CONFIRMED
+        return Standing.CONFIRMED
     try:
         listed = store.list_parts(upload.key, upload.upload_id)
     except UploadGoneError:
-        return _Standing.GONE if store.head(upload.key) is None else _Standing.AHEAD
+        return Standing.GONE if store.head(upload.key) is None else Standing.AHEAD
     kept: dict[int, str] = {}
     for part in listed:
         row = rows.get(part.number)
         if row is None:
-            return _Standing.AHEAD
+            return Standing.AHEAD
         # where the store tells no checksum of a part, the ETag must be the one it acknowledged
         same = noted.get(part.number) == part.etag if part.crc64 is None else part.crc64 == row.crc64
         if same and part.size == row.length:
             kept[part.number] = part.etag
     upload.keep_acknowledged(kept)
-    return _Standing.CONFIRMED
+    return Standing.CONFIRMED
 
 
-def _clear_doubtful_begin(context: TransferContext, upload: PartUpload) -> _Standing:
+def clear_doubtful_begin(context: TransferContext, upload: PartUpload) -> Standing:
     """Abort what a begin whose answer never came may have left: a younger, empty, unknown upload of the key.
 
     Others, with parts, may be another machine's, or ours from a time that this catalogue does not know.
@@ -253,7 +255,7 @@ def _clear_doubtful_begin(context: TransferContext, upload: PartUpload) -> _Stan
         young = found.started is None or found.started >= earliest
         return found.key == row.key and found.upload_id not in known and young
 
-    standing = _Standing.GONE
+    standing = Standing.GONE
     try:
         candidates = [found for found in store.list_uploads(row.key) if is_candidate(found)]
     except StoreRefusedError:
@@ -267,5 +269,5 @@ def _clear_doubtful_begin(context: TransferContext, upload: PartUpload) -> _Stan
         if is_empty:
             store.abort_upload(row.key, found.upload_id)
         else:
-            standing = _Standing.AHEAD
+            standing = Standing.AHEAD
     return standing
