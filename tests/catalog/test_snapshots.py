@@ -13,8 +13,8 @@ from ecogsafe.catalog import audit, copies, files, leases, meta, sealings, uploa
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.catalog.sealings import PartRow, SealingRow
-from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.catalog.snapshots import copy_database, snapshot_to
+from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.catalog.uploads import IntentRow, UploadRow
 from ecogsafe.core.errors import DamagedCatalogueError, NoSpaceError, UsageError
 

@@ -12,7 +12,7 @@ import pytest
 from builders_avi import clip
 from builders_natus import eeg, stc, vtc
 
-from ecogsafe.formats.plain_content import HEAD_BYTES, Content, content_of, length_told
+from ecogsafe.formats.plain_content import HEAD_BYTES, Content, content_of, length_told, looks_random
 
 
 def _tar() -> bytes:
@@ -77,8 +77,18 @@ def test_random_bytes_are_nothing() -> None:
 
 
 def test_nothing_and_zeros_are_nothing() -> None:
-    for size in (0, 8, 512, 10_240):
+    for size in (0, 8, 512):
         assert content_of(bytes(size)) is None
+
+
+def test_what_is_far_from_random_is_something_whatever_it_is() -> None:
+    chance = random.Random(3)
+    names = b"".join(b"a1b2c3d4_1_%04d.avi" % n + bytes(244) + chance.randbytes(16) for n in range(4))
+    assert content_of(chance.randbytes(20) + names) is Content.OTHER
+    assert content_of(b"\x00" * 10_240) is Content.OTHER
+    assert looks_random(chance.randbytes(100_000))
+    assert looks_random(names[:1000]), "too few bytes to tell"
+    assert not looks_random(names)
 
 
 def test_the_magic_of_gzip_alone_is_not_enough() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import re
 import socket
 import struct
 import threading
@@ -17,6 +18,15 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 _SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>later</Message></Error>"
+_PIECE = 64 << 10
+_CHECKSUM = "x-amz-checksum-crc64nvme"
+_IN_XML = re.compile(rb"<ChecksumCRC64NVME>[^<]*</ChecksumCRC64NVME>")
+_UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
+#: a checksum that no test has
+_LIE = "AAAAAAAAAAE="
+
+#: method, path, query, body: all that arrived of a request, also where its sender died in the middle of it
+Recorder = Callable[[str, str, dict[str, str], bytes], None]
 
 
 @dataclass(frozen=True)
@@ -38,27 +48,39 @@ class Seen:
 
 @dataclass
 class Trouble:
-    """What happens to the next ``times`` requests that ``match``.
+    """What happens to the next ``times`` requests that ``match``, after the first ``skip`` of those.
 
-    ``reset``: the connection breaks before the server sees the request; ``lose``: after it did; ``busy``:
-    503 SlowDown; ``delay``: answered ``seconds`` late; ``cut``: the answer ends after ``after`` body bytes.
+    Before the server sees the request: ``reset``: the connection breaks; ``break``: it breaks after ``after``
+    bytes of the body; ``busy``: 503 SlowDown; ``answer``: ``status`` and ``body``. After it did: ``lose``: the
+    connection breaks; ``stall``: so it does, after ``seconds`` without a sign; ``cut``: the answer ends after
+    ``after`` body bytes; ``lie``: the answer has another checksum; ``rot``: a bit of its body is another one.
+    And: ``delay``: answered ``seconds`` late; ``twice``: the server gets it twice, and answers to the second;
+    ``spoil``: a bit of the body is another one when it arrives.
     """
 
-    kind: Literal["reset", "lose", "busy", "delay", "cut"]
+    kind: Literal["reset", "break", "busy", "answer", "lose", "stall", "cut", "lie", "rot", "delay", "twice", "spoil"]
     match: Callable[[str, str], bool] = lambda method, target: True
     times: int = 1
     seconds: float = 0.0
     after: int = 0
+    skip: int = 0
+    status: int = 500
+    body: bytes = b""
+    #: how often it happened
+    happened: int = 0
 
 
 class Proxy:
     """Use it as a context manager; ``url`` takes the place of the server's endpoint."""
 
-    def __init__(self, endpoint_url: str) -> None:
+    def __init__(self, endpoint_url: str, record: Recorder | None = None) -> None:
         target = urlsplit(endpoint_url)
+        self._record = record
         self._target = (target.hostname or "127.0.0.1", target.port or 80)
         self._lock = threading.Lock()
         self.seen: list[Seen] = []
+        #: id of every upload in parts that the server began, and how many requests had been seen before
+        self.begun: dict[str, int] = {}
         self._troubles: list[Trouble] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -100,14 +122,16 @@ class Proxy:
         with self._lock:
             for trouble in self._troubles:
                 if trouble.times > 0 and trouble.match(method, target):
+                    if trouble.skip:
+                        trouble.skip -= 1
+                        continue
                     trouble.times -= 1
+                    trouble.happened += 1
                     return trouble
         return None
 
     def _note(self, method: str, target: str, body: bytes, status: int) -> None:
-        parts = urlsplit(target)
-        query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        seen = Seen(method, parts.path, query, len(body), hashlib.sha256(body).hexdigest(), status)
+        seen = Seen(method, urlsplit(target).path, _query(target), len(body), hashlib.sha256(body).hexdigest(), status)
         with self._lock:
             self.seen.append(seen)
 
@@ -133,30 +157,68 @@ class Proxy:
 
     def _serve(self, request: BaseHTTPRequestHandler) -> None:
         method, target = request.command, request.path
-        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
         trouble = self._trouble(method, target)
         kind = trouble.kind if trouble else None
-        if kind == "reset":
+        announced = int(request.headers.get("Content-Length", 0))
+        body = _read(request, min(announced, trouble.after) if trouble and kind == "break" else announced)
+        if self._record is not None and method in ("PUT", "POST"):
+            parts = urlsplit(target)
+            self._record(method, parts.path, _query(target), body)
+        if len(body) < announced:
+            # its sender died, or is told so
             self._note(method, target, body, 0)
             _break(request)
             return
-        if kind == "busy":
-            self._note(method, target, body, 503)
-            _answer(request, 503, [("Content-Type", "application/xml")], _SLOW_DOWN, len(_SLOW_DOWN))
+        if trouble and not self._let_through(request, trouble, body):
             return
-        if trouble and kind == "delay":
-            time.sleep(trouble.seconds)
-        status, headers, data = self._forward(method, target, request, body)
-        self._note(method, target, body, 0 if kind == "lose" else status)
-        if kind == "lose":
+        if kind == "twice":
+            self._forward(method, target, request, body)
+        status, headers, data = self._forward(
+            method, target, request, _spoiled(body, trouble.after) if trouble and kind == "spoil" else body
+        )
+        self._note(method, target, body, 0 if kind in ("lose", "stall") else status)
+        self._give(request, trouble, status, headers, data)
+
+    def _let_through(self, request: BaseHTTPRequestHandler, trouble: Trouble, body: bytes) -> bool:
+        """Return whether the server sees the request; else it is answered here, or not at all."""
+        method, target = request.command, request.path
+        if trouble.kind in ("reset", "break"):
+            self._note(method, target, body, 0)
             _break(request)
-            return
+            return False
+        if trouble.kind in ("busy", "answer"):
+            status, data = (503, _SLOW_DOWN) if trouble.kind == "busy" else (trouble.status, trouble.body)
+            self._note(method, target, body, status)
+            _answer(request, status, [("Content-Type", "application/xml")], data, len(data))
+            return False
+        if trouble.kind == "delay":
+            time.sleep(trouble.seconds)
+        return True
+
+    def _give(
+        self,
+        request: BaseHTTPRequestHandler,
+        trouble: Trouble | None,
+        status: int,
+        headers: list[tuple[str, str]],
+        data: bytes,
+    ) -> None:
+        kind = trouble.kind if trouble else None
         announced = next((int(v) for k, v in headers if k.lower() == "content-length"), len(data))
-        if trouble and kind == "cut":
+        if trouble and kind in ("lose", "stall"):
+            time.sleep(trouble.seconds)
+            _break(request)
+        elif trouble and kind == "cut":
             _answer(request, status, headers, data[: trouble.after], announced)
             _break(request)
-            return
-        _answer(request, status, headers, data, announced)
+        elif kind == "lie":
+            headers = [(name, _LIE if name.lower() == _CHECKSUM else value) for name, value in headers]
+            told = f"<ChecksumCRC64NVME>{_LIE}</ChecksumCRC64NVME>".encode()
+            data = _IN_XML.sub(told, data)
+            _answer(request, status, headers, data, len(data) if data else announced)
+        else:
+            rotten = trouble is not None and kind == "rot"
+            _answer(request, status, headers, _spoiled(data, trouble.after) if rotten and trouble else data, announced)
 
     def _forward(
         self, method: str, target: str, request: BaseHTTPRequestHandler, body: bytes
@@ -170,9 +232,34 @@ class Proxy:
                     connection.putheader(name, value)
             connection.endheaders(body)
             answer = connection.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
+            data = answer.read()
+            if method == "POST" and "uploads" in _query(target) and (found := _UPLOAD_ID.search(data)):
+                with self._lock:
+                    self.begun[found[1].decode()] = len(self.seen)
+            return answer.status, answer.getheaders(), data
         finally:
             connection.close()
+
+
+def _query(target: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(target).query, keep_blank_values=True).items()}
+
+
+def _read(request: BaseHTTPRequestHandler, size: int) -> bytes:
+    """Return the body, or as much of it as came before its sender died."""
+    body = bytearray()
+    with contextlib.suppress(ConnectionError):
+        while len(body) < size and (piece := request.rfile.read1(min(_PIECE, size - len(body)))):
+            body += piece
+    return bytes(body)
+
+
+def _spoiled(data: bytes, position: int) -> bytes:
+    if not data:
+        return data
+    spoiled = bytearray(data)
+    spoiled[position % len(data)] ^= 1
+    return bytes(spoiled)
 
 
 def _answer(

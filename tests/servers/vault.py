@@ -92,7 +92,10 @@ class Vault:
     archives: dict[str, Archive] = field(default_factory=dict)
     uploads: dict[str, Upload] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
+    #: time of the last change that it shows, and the list
     inventory: tuple[datetime, list[dict[str, Any]]] | None = None
+    #: when it was last taken, changed or not
+    inventoried: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ class VaultServer:
         with self.lock:
             self.now += timedelta(**by)
             for vault in self.vaults.values():
-                if vault.inventory is None or self.now - vault.inventory[0] >= INVENTORY_EVERY:
+                if vault.inventoried is None or self.now - vault.inventoried >= INVENTORY_EVERY:
                     self.take_inventory(vault)
 
     def take_inventory(self, vault: Vault) -> None:
@@ -206,7 +209,9 @@ class VaultServer:
             }
             for archive_id, archive in vault.archives.items()
         ]
-        vault.inventory = (self.now, rows)
+        vault.inventoried = self.now
+        if vault.inventory is None or vault.inventory[1] != rows:
+            vault.inventory = (self.now, rows)
 
     def fail(self, **fault: Any) -> None:
         self.faults.append(Fault(**fault))
@@ -281,7 +286,7 @@ def _describe_vault(server: VaultServer, vault: Vault, asked: Asked, name: str) 
     return _json(
         {
             "CreationDate": stamp(vault.created),
-            "LastInventoryDate": stamp(vault.inventory[0]) if vault.inventory else None,
+            "LastInventoryDate": stamp(vault.inventoried) if vault.inventoried else None,
             "NumberOfArchives": len(rows),
             "SizeInBytes": sum(row["Size"] for row in rows),
             "VaultARN": f"arn:aws:glacier:{REGION}:012345678901:vaults/{name}",

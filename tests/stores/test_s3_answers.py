@@ -17,6 +17,7 @@ from ecogsafe.core.errors import (
     ObjectMissingError,
     StillColdError,
     StoreBusyError,
+    StoreCredentialsError,
     StoreError,
     StoreFullError,
     StoreRefusedError,
@@ -90,9 +91,9 @@ def client_error(code: str, status: int) -> sdk.ClientError:
         ("InvalidObjectState", 403, StillColdError),
         ("AccessDenied", 403, StoreRefusedError),
         ("403", 403, StoreRefusedError),
-        ("InvalidAccessKeyId", 403, StoreRefusedError),
-        ("SignatureDoesNotMatch", 403, StoreRefusedError),
-        ("ExpiredToken", 400, StoreRefusedError),
+        ("InvalidAccessKeyId", 403, StoreCredentialsError),
+        ("SignatureDoesNotMatch", 403, StoreCredentialsError),
+        ("ExpiredToken", 400, StoreCredentialsError),
         ("RequestTimeTooSkewed", 403, StoreRefusedError),
         ("SlowDown", 503, StoreBusyError),
         ("503", 503, StoreBusyError),
@@ -136,10 +137,10 @@ SECRET_ENDPOINT = "https://user:hidden@minio.example.org"
         (sdk.FlexibleChecksumError(error_msg="hidden"), StoreUnreachableError),
         (sdk.SSLError(endpoint_url=SECRET_ENDPOINT, error="certificate verify failed"), StoreRefusedError),
         (sdk.SSLError(endpoint_url=SECRET_ENDPOINT, error="EOF occurred"), StoreUnreachableError),
-        (sdk.NoCredentialsError(), StoreRefusedError),
-        (sdk.PartialCredentialsError(provider="env", cred_var="hidden"), StoreRefusedError),
-        (sdk.ProfileNotFound(profile="hidden"), StoreRefusedError),
-        (sdk.SSOTokenLoadError(error_msg="hidden"), StoreRefusedError),
+        (sdk.NoCredentialsError(), StoreCredentialsError),
+        (sdk.PartialCredentialsError(provider="env", cred_var="hidden"), StoreCredentialsError),
+        (sdk.ProfileNotFound(profile="hidden"), StoreCredentialsError),
+        (sdk.SSOTokenLoadError(error_msg="hidden"), StoreCredentialsError),
         (sdk.ParamValidationError(report="hidden"), StoreRefusedError),
         (ConnectionResetError("hidden"), StoreUnreachableError),
         (http.SSLError("certificate verify failed: hidden"), StoreRefusedError),
@@ -232,27 +233,51 @@ def test_a_put_asks_for_checksum_token_and_no_replacing(store: S3Store, server: 
     assert "expect" not in asked.headers and "transfer-encoding" not in asked.headers
 
 
+BEGUN = (
+    b'<?xml version="1.0"?><InitiateMultipartUploadResult><Bucket>b</Bucket>'
+    b"<UploadId>u</UploadId></InitiateMultipartUploadResult>"
+)
+
+
 @pytest.mark.parametrize(
     ("sse", "asked"),
     [
-        ("AES256", {"ServerSideEncryption": "AES256"}),
-        ("aws:kms", {"ServerSideEncryption": "aws:kms"}),
-        ("aws:kms:arn:aws:kms:x", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:aws:kms:x"}),
+        (None, {}),
+        ("AES256", {"x-amz-server-side-encryption": "AES256"}),
+        ("aws:kms", {"x-amz-server-side-encryption": "aws:kms"}),
+        (
+            "aws:kms:arn:aws:kms:x",
+            {
+                "x-amz-server-side-encryption": "aws:kms",
+                "x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:x",
+            },
+        ),
     ],
 )
-def test_encryption_by_the_store_is_asked_for(sse: str, asked: dict[str, str]) -> None:
-    store = make(sse=sse)
-    with Stubber(store._client) as stub:
-        wanted = {
-            "Bucket": "lab-video",
-            "Key": f"eeg/{KEY}",
-            "Metadata": {"ecogsafe-upload": "tok"},
-            "ChecksumAlgorithm": "CRC64NVME",
-            "ChecksumType": "FULL_OBJECT",
-        }
-        stub.add_response("create_multipart_upload", {"UploadId": "u"}, wanted | asked)
-        assert store.begin_upload(KEY, token="tok", size=10) == "u"
+def test_an_upload_begins_with_what_its_object_will_have(
+    server: ScriptedServer, sse: str | None, asked: dict[str, str]
+) -> None:
+    store = make(server.url, sse=sse)
+    server.then(Answer(body=BEGUN))
+    assert store.begin_upload(KEY, token="tok", size=10, storage_class="GLACIER_IR") == "u"
+    wanted = {
+        "x-amz-meta-ecogsafe-upload": "tok",
+        "x-amz-checksum-algorithm": "CRC64NVME",
+        "x-amz-checksum-type": "FULL_OBJECT",
+        "x-amz-storage-class": "GLACIER_IR",
+    }
+    (begun,) = server.asked
+    assert begun.method == "POST" and begun.target.endswith(f"/eeg/{KEY}?uploads=")
+    told = {name: value for name, value in begun.headers.items() if name.startswith("x-amz-server-side")}
+    assert wanted.items() <= begun.headers.items() and told == asked
     store.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"<UploadId></UploadId>", b"<html>welcome</html>"])
+def test_an_upload_without_a_name_is_refused(store: S3Store, server: ScriptedServer, body: bytes) -> None:
+    server.then(Answer(body=body))
+    with pytest.raises(StoreRefusedError):
+        store.begin_upload(KEY, token="tok", size=10)
 
 
 def test_encryption_by_the_store_is_asked_for_small_objects_too(server: ScriptedServer) -> None:
@@ -283,32 +308,63 @@ def test_a_checksum_that_only_head_tells_is_taken_if_the_object_is_ours(store: S
         assert put(store, KEY, DATA).crc64 == crc64
 
 
-def test_a_finish_names_every_part_the_size_and_the_whole_checksum(store: S3Store, stub: Stubber) -> None:
-    parts = (
-        UploadedPart(number=2, size=1, etag='"b"', crc64=None),
-        UploadedPart(number=1, size=9, etag='"a"', crc64=CRC),
+PARTS = (
+    UploadedPart(number=2, size=1, etag='"b&<"', crc64=None),
+    UploadedPart(number=1, size=9, etag='"a"', crc64=CRC),
+)
+
+
+def finished(etag: str) -> Answer:
+    told = (
+        f"<ETag>{etag}</ETag><ChecksumCRC64NVME>{CRC_TEXT}</ChecksumCRC64NVME><ChecksumType>FULL_OBJECT</ChecksumType>"
     )
-    stub.add_response(
-        "complete_multipart_upload",
-        {"ETag": '"x-2"', "ChecksumCRC64NVME": CRC_TEXT, "ChecksumType": "FULL_OBJECT"},
-        {
-            "Bucket": "lab-video",
-            "Key": f"eeg/{KEY}",
-            "UploadId": "u",
-            "MultipartUpload": {
-                "Parts": [
-                    {"PartNumber": 1, "ETag": '"a"', "ChecksumCRC64NVME": CRC_TEXT},
-                    {"PartNumber": 2, "ETag": '"b"'},
-                ]
-            },
-            "ChecksumCRC64NVME": CRC_TEXT,
-            "ChecksumType": "FULL_OBJECT",
-            "MpuObjectSize": 10,
-            "IfNoneMatch": "*",
-        },
+    # AWS sends blanks while it works
+    body = f'<?xml version="1.0"?>\n   <CompleteMultipartUploadResult xmlns="x">{told}</CompleteMultipartUploadResult>'
+    return Answer(body=body.encode(), headers={"x-amz-version-id": "v7", "x-amz-checksum-crc64nvme": "", "ETag": ""})
+
+
+@pytest.mark.parametrize("etag", ['"x-2"', "&quot;x-2&quot;", "&#34;x-2&#34;"])
+def test_a_finish_names_every_part_the_size_and_the_whole_checksum(
+    store: S3Store, server: ScriptedServer, etag: str
+) -> None:
+    server.then(finished(etag))
+    info = store.finish_upload(KEY, "u/+", PARTS, crc64=CRC, size=10, token="tok")
+    assert (info.size, info.crc64, info.token, info.etag, info.version_id) == (10, CRC, "tok", '"x-2"', "v7")
+    (asked,) = server.asked
+    wanted = {
+        "x-amz-checksum-crc64nvme": CRC_TEXT,
+        "x-amz-checksum-type": "FULL_OBJECT",
+        "x-amz-mp-object-size": "10",
+        "if-none-match": "*",
+    }
+    assert asked.method == "POST" and asked.target.endswith(f"/eeg/{KEY}?uploadId=u%2F%2B")
+    assert wanted.items() <= asked.headers.items()
+    assert asked.body.decode() == (
+        '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f'<Part><PartNumber>1</PartNumber><ETag>"a"</ETag><ChecksumCRC64NVME>{CRC_TEXT}</ChecksumCRC64NVME></Part>'
+        '<Part><PartNumber>2</PartNumber><ETag>"b&amp;&lt;"</ETag></Part></CompleteMultipartUpload>'
     )
-    info = store.finish_upload(KEY, "u", parts, crc64=CRC, size=10, token="tok")
-    assert (info.size, info.crc64, info.token) == (10, CRC, "tok")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer(body=b"<html>welcome</html>"), StoreUnreachableError),
+        (Answer(), StoreUnreachableError),
+        (Answer(body=b"  <Error><Code>InternalError</Code></Error>"), StoreUnreachableError),
+        (Answer(body=b"  <Error><Code>BadDigest</Code></Error>"), ChecksumRefusedError),
+        (error("NoSuchUpload", 404), UploadGoneError),
+        (error("PreconditionFailed", 412), ObjectExistsError),
+    ],
+)
+def test_a_finish_counts_only_when_the_store_says_so(
+    store: S3Store, server: ScriptedServer, answer: Answer, kind: type[EcogsafeError]
+) -> None:
+    """S3 answers 200 before it knows, and may say in the body that it failed."""
+    server.then(answer)
+    with pytest.raises(kind) as caught:
+        store.finish_upload(KEY, "u", PARTS, crc64=CRC, size=10, token="tok")
+    assert type(caught.value) is kind
 
 
 def test_a_listing_of_uploads_that_does_not_go_on_is_an_error(store: S3Store, stub: Stubber) -> None:

@@ -17,6 +17,7 @@ from ecogsafe.core.errors import (
     ChecksumRefusedError,
     ObjectExistsError,
     StoreBusyError,
+    StoreCredentialsError,
     StoreError,
     StoreRefusedError,
     StoreUnreachableError,
@@ -267,8 +268,8 @@ def test_an_object_of_which_the_store_tells_another_checksum_is_told_as_it_is(
     [
         (error("PreconditionFailed", 412), ObjectExistsError, "already there"),
         (error("RequestTimeTooSkewed", 403), StoreRefusedError, "clock"),
-        (error("ExpiredToken", 400), StoreRefusedError, "expired"),
-        (error("SignatureDoesNotMatch", 403), StoreRefusedError, "credentials were refused"),
+        (error("ExpiredToken", 400), StoreCredentialsError, "expired"),
+        (error("SignatureDoesNotMatch", 403), StoreCredentialsError, "credentials were refused"),
         (error("SlowDown", 503), StoreBusyError, "busy (SlowDown)"),
         (error("InternalError", 500), StoreUnreachableError, "fault (InternalError)"),
         (Answer(status=403, body=b"<html>no</html>"), StoreRefusedError, "refuses access (403)"),

@@ -23,8 +23,9 @@ from ecogsafe.crypt.keys import generate_identity
 from ecogsafe.stores.faulty import Faulty, Script
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import Body, ObjectInfo, Store, UploadedPart
-from ecogsafe.transfer.context import Actor, Meter, TransferContext
+from ecogsafe.transfer.context import Actor, TransferContext
 from ecogsafe.transfer.ledger import Ledger
+from ecogsafe.transfer.meter import Meter
 from ecogsafe.transfer.pipeline import send_all
 from ecogsafe.transfer.pool import PartPool
 from ecogsafe.transfer.source import FileSource, Source

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 import pytest
 from sqlalchemy import event
@@ -17,7 +18,7 @@ from ecogsafe.transfer import file_job, pipeline
 from ecogsafe.transfer.pipeline import send_all
 from ecogsafe.transfer.pool import PartPool
 from ecogsafe.transfer.source import FileSource
-from ecogsafe.transfer.work import Shipment, Status
+from ecogsafe.transfer.work import Place, Shipment, Status
 
 from .bench import SMALL, Bench, Watched, opened
 from .test_stalls_and_bugs import Hanging
@@ -31,11 +32,8 @@ def few_lots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "BATCH_FILES", 10)
 
 
-def clips(bench: Bench, count: int, *places: object, size: int = 700) -> list[Shipment]:
-    return [
-        bench.shipment(bench.write(f"{n:04}", bench.data(size + n)), *places)  # type: ignore[arg-type]
-        for n in range(1, count + 1)
-    ]
+def clips(bench: Bench, count: int, *places: Place, size: int = 700) -> list[Shipment]:
+    return [bench.shipment(bench.write(f"{n:04}", bench.data(size + n)), *places) for n in range(1, count + 1)]
 
 
 def states(bench: Bench) -> Counter[str]:
@@ -75,7 +73,7 @@ def test_one_key_that_is_refused_is_one_file_that_failed(bench: Bench) -> None:
     refused = StoreRefusedError("memory", "refuses access")
 
     class Picky(MemoryStore):
-        def put(self, key: str, body: Body, **more: object) -> ObjectInfo:  # type: ignore[override]
+        def put(self, key: str, body: Body, **more: object) -> ObjectInfo:
             if "_0007." in key:
                 raise refused
             return super().put(key, body, **more)  # type: ignore[arg-type]
@@ -93,12 +91,11 @@ def test_files_that_cannot_be_read_and_files_that_change_fail_alone(bench: Bench
     class Changing(FileSource):
         def pieces(self):  # type: ignore[no-untyped-def]
             yield from super().pieces()
-            path = bench.out / shipments[5].path
-            path.write_bytes(path.read_bytes() + b"more")
+            file = bench.out / path
+            file.write_bytes(file.read_bytes() + b"more")
 
-    relative = (bench.out / shipments[5].path).relative_to(bench.out)
-    changing = lambda: Changing(bench.root, relative, name=shipments[5].path)  # type: ignore[arg-type]  # noqa: E731
-    shipments[5] = replace(shipments[5], open_source=changing)
+    path = shipments[5].path
+    shipments[5] = replace(shipments[5], open_source=lambda: Changing(bench.root, PurePosixPath(path), name=path))
     outcomes = bench.send(*shipments)
     failed = {o.shipment.path: type(o.error).__name__ for o in outcomes if o.status is Status.FAILED}
     assert failed == {shipments[3].path: "SourceUnreadableError", shipments[5].path: SourceChangedError.__name__}

@@ -8,9 +8,12 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from .test_kills import CODE, FolderSite, _check_catalogue, _check_store, _finish
 
 FILES = 400
+pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor: no workers are begun")
 
 
 def many_small(site: FolderSite) -> None:
@@ -66,7 +69,7 @@ def test_when_the_run_is_killed_its_workers_end_and_the_next_run_finishes(tmp_pa
     _check_store(site)
     _check_catalogue(site)
     # what had been announced and never came is not waited for any more
-    assert site.rows("SELECT count(*) FROM intents WHERE state = 'open'") == [(0,)]
+    assert site.rows("SELECT token FROM intents WHERE state = 'open'") == []
 
 
 def test_ctrl_c_at_the_terminal_is_judged_by_the_run_alone(tmp_path: Path) -> None:
@@ -81,7 +84,7 @@ def test_ctrl_c_at_the_terminal_is_judged_by_the_run_alone(tmp_path: Path) -> No
     assert child.returncode == 130, (out + err).decode()[-2000:]
     there = {str(path.relative_to(site.folder / "nas")) for path in (site.folder / "nas" / CODE).rglob("*.age")}
     assert {key for (key,) in site.rows("SELECT key FROM copies")} == there
-    assert site.rows("SELECT count(*) FROM intents WHERE state = 'open'") == [(0,)]
+    assert site.rows("SELECT token FROM intents WHERE state = 'open'") == []
     assert _finish(site)[0] == 0
     _check_store(site)
     _check_catalogue(site)

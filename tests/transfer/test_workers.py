@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from ecogsafe.core.errors import SourceChangedError
+from ecogsafe.formats.regions import Region
+from ecogsafe.formats.text_digest import digest_of
 from ecogsafe.stores.open import open_store
 from ecogsafe.stores.store_id import STORE_ID_KEY, create_store_id
 from ecogsafe.transfer import pipeline, workers
-from ecogsafe.transfer.file_order import FileOrder
+from ecogsafe.transfer.file_order import Cleared, FileOrder
 from ecogsafe.transfer.pipeline import send_all
 from ecogsafe.transfer.pool import PartPool
+from ecogsafe.transfer.source import source_stat
 from ecogsafe.transfer.store_order import StoreOrder
 from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
 
@@ -167,6 +171,29 @@ def test_files_that_fail_in_a_worker_fail_alone_and_say_why(bench: Bench) -> Non
     assert others[shipments[6].path].status is Status.DIFFERENT
     assert (bench.folder / "a" / shipments[6].keys[True]).read_bytes() == b"theirs"
     assert states(bench) == {"done": FILES - 3, "different": 1}
+
+
+def test_text_that_is_not_the_cleared_one_is_not_sent_by_a_worker(bench: Bench) -> None:
+    """The gate's watch goes with the order: what goes plain goes as it was cleared, or not at all."""
+    shipments = clips(bench, folder_place(bench, "a", sealed=False))
+    for n, shipment in enumerate(shipments):
+        path = bench.out / shipment.path
+        regions = (Region(0, 40), Region(100, 200))
+        with path.open("rb") as file:
+            cleared = Cleared(regions, digest_of(file, regions), source_stat(path.stat()))
+        if n == 7:
+            cleared = replace(cleared, text_sha256="0" * 64)
+        if n == 9:
+            path.write_bytes(bench.data(path.stat().st_size))
+        order = FileOrder(bench.root, shipment.path, shipment.path, cleared)
+        shipments[n] = replace(shipment, order=order, open_source=order.open, text_watch=order.watch)
+    outcomes = send(bench, shipments)
+    failed = {o.shipment.path: o.error for o in outcomes if o.status is not Status.DONE}
+    assert set(failed) == {shipments[7].path, shipments[9].path}
+    assert {error.problem for error in failed.values() if error} == {"changed after it was cleared"}
+    assert {type(error) for error in failed.values()} == {SourceChangedError}
+    assert len(list(shipments[0].places[0].store.list())) == FILES - 2
+    assert states(bench) == {"done": FILES - 2}
 
 
 def test_stop_ends_the_workers_and_nothing_is_lost(bench: Bench) -> None:

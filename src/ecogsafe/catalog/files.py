@@ -108,7 +108,8 @@ def upsert_files(tx: Transaction, seen: Sequence[SeenFile]) -> list[int]:
 
     With ``sha256``: the row of that content, else the current row if its digest is not known yet, else a
     new row. Without: the current row if size, mtime, inode and device are the same or its digest is not
-    known yet, else a new row. A file that is back after `free` is no longer freed.
+    known yet, else a new row. A file that is back after `free` is no longer freed. The row of an object that
+    was found in a store (`is_unseen`) never becomes that of a file here.
     """
     for one in seen:
         check_path(one.path, one.subject)
@@ -176,9 +177,14 @@ def _match(known: Sequence[FileRow], seen: SeenFile) -> tuple[FileRow | None, Fi
     elif current is not None:
         same = (current.size, current.mtime_ns, current.inode, current.device)
         found = current if same == (seen.size, seen.mtime_ns, seen.inode, seen.device) else None
-    if found is None and current is not None and current.sha256 is None:
+    if found is None and current is not None and current.sha256 is None and not is_unseen(current):
         found = current
     return current, found
+
+
+def is_unseen(row: FileRow) -> bool:
+    """Return whether ``row`` is the content of an adopted object that nobody has read yet."""
+    return row.sha256 is None and row.inode == 0 and row.device == 0
 
 
 def file(tx: Transaction, file_id: int) -> FileRow | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
@@ -34,8 +36,21 @@ class RunRow:
     bytes_total: int | None = None
     bytes_per_s: float = 0.0
     seconds_left: float | None = None
-    #: what is being worked on: a path below OUT, or a key
+    #: what was worked on last: a path below OUT, or a key
     current: str = ""
+    #: what was there before the run
+    files_present: int = 0
+    bytes_present: int = 0
+    #: requests that were repeated
+    retries: int = 0
+    #: what the run waits for
+    waiting: str = ""
+    #: JSON: a list of [path, bytes done, bytes in all] of large files on their way
+    current_files: str = "[]"
+
+    def files_under_way(self) -> list[tuple[str, int, int]]:
+        """Return ``current_files`` as path, bytes done, bytes in all."""
+        return [(path, done, total) for path, done, total in json.loads(self.current_files)]
 
 
 _COLUMNS = columns_of(RunRow, runs)
@@ -60,6 +75,11 @@ def update_run(
     bytes_per_s: float,
     seconds_left: float | None,
     current: str,
+    files_present: int = 0,
+    bytes_present: int = 0,
+    retries: int = 0,
+    waiting: str = "",
+    current_files: Sequence[tuple[str, int, int]] = (),
 ) -> None:
     """Note how far the run is (the fields of `core.events.Progress`)."""
     tx.execute(
@@ -74,6 +94,11 @@ def update_run(
             bytes_per_s=bytes_per_s,
             seconds_left=seconds_left,
             current=current,
+            files_present=files_present,
+            bytes_present=bytes_present,
+            retries=retries,
+            waiting=waiting,
+            current_files=json.dumps(list(current_files), ensure_ascii=False),
         )
     )
 
@@ -86,6 +111,8 @@ def end_run(tx: Transaction, run_id: str, exit_status: int) -> None:
         "updated_at": now,
         "exit_status": int(exit_status),
         "current": "",
+        "waiting": "",
+        "current_files": "[]",
         "seconds_left": None,
     }
     tx.execute(update(runs).where(runs.c.id == run_id).values(ended))

@@ -23,7 +23,9 @@ from sqlalchemy import (
 )
 
 from ecogsafe.catalog.schema_archives import archive_frames, archive_members, archive_volumes
+from ecogsafe.catalog.schema_thaws import thaws
 from ecogsafe.catalog.schema_types import ROW_NUMBER, TextTuple, Unsigned64, metadata
+from ecogsafe.catalog.schema_vaults import vault_archives, vault_jobs
 
 __all__ = [
     "REVISION",
@@ -49,11 +51,14 @@ __all__ = [
     "stores",
     "subjects",
     "sums",
+    "thaws",
     "uploads",
+    "vault_archives",
+    "vault_jobs",
 ]
 
 #: the newest migration; a catalogue at another revision is migrated, or refused when it is newer
-REVISION = "0005"
+REVISION = "0008"
 
 
 meta = Table(
@@ -307,6 +312,12 @@ runs = Table(
     Column("bytes_per_s", Float, nullable=False),
     Column("seconds_left", Float),
     Column("current", Text, nullable=False),
+    Column("files_present", BigInteger, nullable=False, server_default="0"),
+    Column("bytes_present", BigInteger, nullable=False, server_default="0"),
+    Column("retries", BigInteger, nullable=False, server_default="0"),
+    Column("waiting", Text, nullable=False, server_default=""),
+    #: JSON: a list of [path, bytes done, bytes in all]
+    Column("current_files", Text, nullable=False, server_default="[]"),
     Index("ix_runs_started", "started_at"),
 )
 

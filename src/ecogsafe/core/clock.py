@@ -13,7 +13,12 @@ def utc_now() -> datetime:
 
 def utc_stamp() -> str:
     """Return the present time as ``2026-01-02T03:04:05.678901Z``; sorts as text."""
-    return utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return stamp_of(utc_now())
+
+
+def stamp_of(at: datetime) -> str:
+    """Return an aware time in the form of `utc_stamp`."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def monotonic() -> float:

@@ -23,7 +23,10 @@ class Destination:
     url: str
     #: of "v" (video and text) and "e" (EDF/BDF)
     types: tuple[str, ...] = ("v", "e")
+    #: filled by ``archive``: volumes instead of single objects
     archive: bool = False
+    #: where the indexes of those volumes go; None: to the first destination that is no archive
+    index_url: str | None = None
     storage_class: str | None = None
     plain: bool = False
     #: seal EDF/BDF too

@@ -127,11 +127,15 @@ class PlanConflictError(EcogsafeError):
 
 
 class StoreError(EcogsafeError):
-    """A store could not be reached or refused; ``retry`` says whether trying again can help."""
+    """A store could not be reached or refused; ``retry`` says whether trying again can help.
+
+    ``ends_store``: nothing else that is asked of it in this run could go well.
+    """
 
     code = "store"
     exit_status = ExitStatus.STORE
     retry: ClassVar[bool] = False
+    ends_store: ClassVar[bool] = False
 
 
 class StoreUnreachableError(StoreError):
@@ -151,6 +155,13 @@ class StoreRefusedError(StoreError):
     """The store answered no: credentials, permissions, no such bucket."""
 
     code = "store-refused"
+
+
+class StoreCredentialsError(StoreRefusedError):
+    """The credentials for a store are missing, wrong or expired, and no others could be had."""
+
+    code = "store-credentials"
+    ends_store = True
 
 
 class StoreFullError(StoreError):

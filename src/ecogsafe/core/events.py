@@ -37,6 +37,15 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileProgress:
+    """One file on its way."""
+
+    path: str
+    bytes_done: int
+    bytes_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far a run is; totals and ``seconds_left`` are None until known."""
 
@@ -47,8 +56,17 @@ class Progress:
     bytes_total: int | None
     bytes_per_s: float
     seconds_left: float | None
-    #: what is being worked on now (a path below OUT, or a key)
+    #: what was worked on last (a path below OUT, or a key)
     current: str = ""
+    #: what was there before this run and need not move; not in the totals
+    files_present: int = 0
+    bytes_present: int = 0
+    #: large files on their way, the one begun first in front
+    current_files: tuple[FileProgress, ...] = ()
+    #: what the run waits for: ``waiting until 18:00``
+    waiting: str = ""
+    #: requests that were repeated
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

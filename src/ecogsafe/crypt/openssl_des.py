@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -81,12 +82,21 @@ class Unlocker:
     """
 
     def __init__(self, password: Secret, lock: Lock) -> None:
-        key, iv = _key_and_iv(password, lock)
+        self._key, iv = _key_and_iv(password, lock)
+        self._begin(iv)
+
+    def _begin(self, before: bytes) -> None:
         # DES is triple DES with three equal keys; the library warns of what is the whole point here
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._context = Cipher(TripleDES(key * 3), modes.CBC(iv)).decryptor()
+            self._context = Cipher(TripleDES(self._key * 3), modes.CBC(before)).decryptor()
         self._fed = 0
+
+    def after(self, before: bytes) -> Unlocker:
+        """Return another one that goes on behind the locked block ``before``, 8 bytes."""
+        other = copy(self)
+        other._begin(before)
+        return other
 
     def feed(self, data: bytes | memoryview) -> bytes:
         """Return the bytes that ``data`` completes; whole blocks of 8."""

@@ -12,14 +12,17 @@ from ecogsafe.catalog.database import Catalog
 from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import StoreRefusedError, UsageError, WrongStoreError
 from ecogsafe.core.events import EventSink, Item
+from ecogsafe.stores.limited import Rate
 from ecogsafe.stores.open import open_store, parse_store_url
-from ecogsafe.stores.protocol import Store
+from ecogsafe.stores.protocol import ObjectInfo, Store
 from ecogsafe.stores.retrying import Wait
 from ecogsafe.stores.store_id import StoreId, create_store_id, read_store_id
 from ecogsafe.transfer.store_order import StoreOrder
 
 #: a person is told of a store in trouble this often at most, seconds
 _TELL_EVERY_S = 10.0
+#: our clock and a store's may be apart by so much, seconds
+CLOCKS_APART_S = 300.0
 #: shorter pauses are over before anybody wonders, seconds
 _TELL_FROM_S = 1.0
 
@@ -74,6 +77,7 @@ def connected(
     to_write: bool = True,
     stop: threading.Event | None = None,
     tell: EventSink | None = None,
+    rate: Rate | None = None,
 ) -> Iterator[Connection]:
     """Open the store at ``url`` for this run.
 
@@ -87,7 +91,9 @@ def connected(
     stop
         Ends the pauses between attempts when it is set.
     tell
-        Is told when the store is in trouble and asked again.
+        Is told when the store is in trouble and asked again, and when its clock is not ours.
+    rate
+        How fast bytes may move, shared with the other stores of the run.
 
     Raises
     ------
@@ -96,7 +102,8 @@ def connected(
     StoreError
         It cannot be reached or refuses.
     """
-    store = open_store(url, name=name, sse=sse, stop=stop, on_wait=telling_of_waits(tell) if tell else None)
+    on_wait = telling_of_waits(tell) if tell else None
+    store = open_store(url, name=name, sse=sse, stop=stop, on_wait=on_wait, rate=rate)
     try:
         found = read_store_id(store)
         _refuse_stranger(catalog, store, found)
@@ -105,9 +112,25 @@ def connected(
         if found is not None:
             with catalog.write() as tx:
                 catalog_stores.remember_store(tx, found.store_id, store.url, _kind(url))
+            if tell is not None and found.seen is not None:
+                _tell_clock(tell, store, found.seen)
         yield Connection(store, found.store_id if found else "", StoreOrder(url, store.name, sse))
     finally:
         store.close()
+
+
+def _tell_clock(tell: EventSink, store: Store, seen: ObjectInfo) -> None:
+    """Say it where our clock and the store's are apart (DESIGN 5.12): ages of evidence are wrong by as much."""
+    if seen.store_date is None or seen.checked_at is None:
+        return
+    ahead_s = (seen.checked_at - seen.store_date).total_seconds()
+    if abs(ahead_s) > CLOCKS_APART_S:
+        way = "ahead of" if ahead_s > 0 else "behind"
+        message = (
+            f"the clock here is {round(abs(ahead_s) / 60)} min {way} that of {store.name}: check it (timedatectl); "
+            "evidence keeps both times"
+        )
+        tell(Item(action="clock-check", status="note", store=store.name, message=message))
 
 
 def _refuse_stranger(catalog: Catalog, store: Store, found: StoreId | None) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ecogsafe.catalog.adoptions import NO_TOKEN
 from ecogsafe.catalog.copies import CopyRow, Level
 from ecogsafe.catalog.files import FileRow
 from ecogsafe.core.errors import VerificationError
@@ -14,9 +15,12 @@ from ecogsafe.crypt.errors import NoMatchError
 from ecogsafe.service.connections import Connection
 from ecogsafe.service.evidence import CONTENT
 from ecogsafe.stores.protocol import ObjectInfo
-from ecogsafe.transfer.context import Meter
+from ecogsafe.transfer.meter import Meter
 from ecogsafe.transfer.receivers import digest_object
 from ecogsafe.transfer.receiving import Received, Reception
+
+#: of a copy that is no longer there
+MISSING = "it is missing from the store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Verdict:
     bad: str | None = None
     #: what the store said of it
     info: ObjectInfo | None = None
+    #: what it held, if it was read
+    content: Received | None = None
 
 
 class CopyCheck:
@@ -66,18 +72,24 @@ class CopyCheck:
         # who reads all of it needs no store that reads all of it first
         info = self._store.head(copy.key, checksum=not self._deep)
         if info is None:
-            return Verdict("stored", "it is missing from the store")
+            return Verdict("stored", MISSING)
         if info.size != copy.size:
             return Verdict("stored", f"it has {info.size:,} bytes instead of {copy.size:,}")
         comparable = info.crc64 is not None and copy.crc64 is not None
         if comparable and info.crc64 != copy.crc64:
             return Verdict("stored", "the store's checksum is not the one recorded when it was sent")
-        if not comparable and info.token is not None and info.token != copy.token:
+        if not comparable and self._is_other(copy, info):
             return Verdict("stored", "another object stands in its place")
         if self._deep:
             return self._read(copy, file, info)
         self._meter.bytes_moved(copy.size, over_the_wire=False)
         return Verdict("checksum" if comparable else "stored", info=info)
+
+    @staticmethod
+    def _is_other(copy: CopyRow, info: ObjectInfo) -> bool:
+        if copy.token == NO_TOKEN:
+            return None not in (info.etag, copy.etag) and info.etag != copy.etag
+        return info.token is not None and info.token != copy.token
 
     def _read(self, copy: CopyRow, file: FileRow, info: ObjectInfo) -> Verdict:
         try:
@@ -88,7 +100,7 @@ class CopyCheck:
             return Verdict("stored", f"{CONTENT} is not the file that was sent")
         if copy.crc64 is not None and received.crc64 != copy.crc64:
             return Verdict("stored", f"{CONTENT} is not the object that was sent")
-        return Verdict("restored", info=info)
+        return Verdict("restored", info=info, content=received)
 
     def _opened(self, copy: CopyRow, info: ObjectInfo) -> Received:
         try:

@@ -12,8 +12,9 @@ from ecogsafe.service.download_planning import DownloadPlan, DownloadRequest, Wa
 from ecogsafe.service.download_receiving import Receiver
 from ecogsafe.service.download_room import room_for, split_by_presence
 from ecogsafe.service.home import PasswordSource
+from ecogsafe.service.pacing import pace_of
 from ecogsafe.service.running import Run, raise_if_all_failed
-from ecogsafe.transfer.context import Meter
+from ecogsafe.transfer.meter import Meter
 
 
 def download(run: Run, request: DownloadRequest, password: PasswordSource) -> None:
@@ -29,29 +30,38 @@ def download(run: Run, request: DownloadRequest, password: PasswordSource) -> No
         What stops the run; complete files are kept.
     """
     request.check()
-    with connected(run.catalog, request.url, to_write=False, stop=run.stop, tell=run.tell) as connection:
-        wanted = DownloadPlan(run, connection, request).wanted
-        if not wanted and not run.counts.get("not_missing"):
+    meter = Meter(run.tell, files_total=None, bytes_total=None)
+    settings = run.home.settings()
+    pace = pace_of(run, settings, meter, limit_rate=request.limit_rate, between=request.between)
+    with connected(
+        run.catalog, request.url, to_write=False, stop=run.stop, tell=run.tell, rate=pace.rate
+    ) as connection:
+        plan = DownloadPlan(run, connection, request)
+        wanted = plan.wanted
+        if not wanted and not plan.missing and not run.counts.get("not_missing"):
             raise UsageError(
                 request.url, "holds nothing that fits", next="ecogsafe status shows which subjects are where"
             )
+        for missing in plan.missing:
+            run.fail(missing)
         if request.dry_run:
             _tell_plan(run, request, wanted)
             return
         identities: Sequence[Identity] | None = None
         if any(w.sealed for w in wanted):
             identities = [run.home.identity(password, run.home.recipients(run.catalog))]
-        meter = Meter(run.tell, files_total=len(wanted), bytes_total=sum(w.info.size for w in wanted))
-        receiver = Receiver(run, connection, request.folder, identities, meter)
+        meter.files_total, meter.bytes_total = len(wanted), sum(w.info.size for w in wanted)
+        receiver = Receiver(run, connection, request.folder, identities, meter, pace=pace)
         try:
-            receiver.receive_all(wanted, jobs=request.jobs)
+            with meter:
+                receiver.receive_all(wanted, jobs=request.jobs)
         finally:
             receiver.note_acts()
         run.tell(meter.now())
-    if receiver.ended < len(wanted):
-        run.check_stop(safe="Complete files are kept, and what came of unfinished ones")
+    run.check_all_ended(receiver.ended, len(wanted), safe="Complete files are kept, and what came of unfinished ones")
     raise_if_all_failed(receiver.failures, len(wanted))
-    run.message = receiver.verdict(len(wanted))
+    receiver.check_all_there()
+    run.message = receiver.verdict(len(wanted) + len(plan.missing))
 
 
 def _tell_plan(run: Run, request: DownloadRequest, wanted: list[Wanted]) -> None:

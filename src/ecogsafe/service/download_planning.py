@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from ecogsafe.catalog import copies
+from ecogsafe.catalog import copies, subjects
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.files import FileRow
-from ecogsafe.core.errors import ExitStatus, UsageError
+from ecogsafe.core.errors import ExitStatus, UsageError, VerificationError
 from ecogsafe.core.events import Item
 from ecogsafe.deid.codes import is_code
 from ecogsafe.deid.layout import Tree, parse_target
@@ -36,6 +37,9 @@ class DownloadRequest:
     decrypt: bool = True
     dry_run: bool = False
     jobs: int = DEFAULT_JOBS
+    #: as typed: ``20M``, ``18:00-06:00``
+    limit_rate: str | None = None
+    between: str | None = None
 
     def check(self) -> None:
         """Raise UsageError for folders that are not there and codes that are none."""
@@ -45,6 +49,12 @@ class DownloadRequest:
             raise UsageError("--missing-in", "there is no such folder", next="check the path")
         if not all(map(is_code, self.subjects)):
             raise UsageError("-s", "is not a subject code", next="ecogsafe status shows the codes")
+
+    def selects(self, code: str, key: str, target: str) -> bool:
+        """Return whether the subject ``code`` and its object ``key``, which becomes ``target``, are wished for."""
+        if self.subjects and code not in self.subjects:
+            return False
+        return not self.globs or any(fnmatch(target, g) or fnmatch(key, g) for g in self.globs)
 
 
 def _is_folder(path: Path) -> bool:
@@ -86,7 +96,13 @@ class Wanted:
 
 
 class DownloadPlan:
-    """What is fetched, by target."""
+    """What is fetched, by target.
+
+    Attributes
+    ----------
+    missing : list of VerificationError
+        Copies that the catalogue knows and that are wished for, and that the store does not have.
+    """
 
     def __init__(self, run: Run, connection: Connection, request: DownloadRequest) -> None:
         self._run = run
@@ -94,14 +110,44 @@ class DownloadPlan:
         self._by_target: dict[str, Wanted] = {}
         with run.catalog.read() as tx:
             pairs = copies.copies_in_store(tx, connection.store_id)
+            withdrawn = {row.code for row in subjects.subjects(tx) if row.withdrawn_at is not None}
         known = {copy.key: (copy, file) for copy, file in pairs}
+        unlisted = {copy.key for copy, file in pairs if file.subject not in withdrawn}
         for info in _listed(connection, request):
+            unlisted.discard(info.key)
             self._add(info, known)
+        self.missing = self._look_for(connection, sorted(filter(self._is_wished_for, unlisted)), known)
 
     @property
     def wanted(self) -> list[Wanted]:
         """What is to be fetched, in the order of the listing."""
         return list(self._by_target.values())
+
+    def _look_for(
+        self, connection: Connection, keys: list[str], known: Mapping[str, tuple[CopyRow, FileRow]]
+    ) -> list[VerificationError]:
+        """Ask for what the catalogue knows and the listing did not show: a tree with a hole is not all there was."""
+        missing: list[VerificationError] = []
+        with ThreadPoolExecutor(self._request.jobs, thread_name_prefix="looker") as pool:
+            for key, info in zip(keys, pool.map(connection.store.head, keys), strict=True):
+                if info is not None:
+                    self._add(info, known)
+                else:
+                    missing.append(_missing(key))
+        return missing
+
+    def _is_wished_for(self, key: str) -> bool:
+        """Return whether the object of a recorded copy would be fetched, and no other becomes the same file."""
+        request = self._request
+        path, is_sealed = path_of_key(key)
+        parts = next((p for tree in Tree if (p := parse_target(tree, path))), None)
+        target = self._target_of(key, is_sealed=is_sealed)
+        if parts is None or target in self._by_target or not request.selects(parts.code, key, target):
+            return False
+        return request.missing_in is None or not os.path.lexists(request.missing_in / target)
+
+    def _target_of(self, key: str, *, is_sealed: bool) -> str:
+        return key.removesuffix(".age") if is_sealed and self._request.decrypt else key
 
     def _add(self, info: ObjectInfo, known: Mapping[str, tuple[CopyRow, FileRow]]) -> None:
         request = self._request
@@ -112,10 +158,8 @@ class DownloadPlan:
             if not info.key.startswith(OWN_PREFIX):
                 self._count("foreign_objects")
             return
-        target = info.key.removesuffix(".age") if is_sealed and request.decrypt else info.key
-        if request.subjects and parts.code not in request.subjects:
-            return
-        if request.globs and not any(fnmatch(target, g) or fnmatch(info.key, g) for g in request.globs):
+        target = self._target_of(info.key, is_sealed=is_sealed)
+        if not request.selects(parts.code, info.key, target):
             return
         if request.missing_in is not None and os.path.lexists(request.missing_in / target):
             self._count("not_missing")
@@ -156,6 +200,15 @@ class DownloadPlan:
                 message=message,
             )
         )
+
+
+def _missing(key: str) -> VerificationError:
+    return VerificationError(
+        key,
+        "is missing from the store, though a copy of it was recorded there",
+        safe="What came is complete",
+        next="ecogsafe verify tells which copies are left; then download from another store",
+    )
 
 
 def _listed(connection: Connection, request: DownloadRequest) -> Iterator[ObjectInfo]:

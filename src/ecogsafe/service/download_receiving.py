@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.core.errors import (
     EcogsafeError,
     ExitStatus,
@@ -24,9 +26,10 @@ from ecogsafe.service.download_planning import Wanted
 from ecogsafe.service.download_room import check_room, split_by_presence
 from ecogsafe.service.running import Run
 from ecogsafe.stores.protocol import ObjectInfo
-from ecogsafe.transfer.context import Meter
 from ecogsafe.transfer.landing import Landing
 from ecogsafe.transfer.landing_names import clear_leftovers
+from ecogsafe.transfer.meter import Meter
+from ecogsafe.transfer.pace import Pace
 from ecogsafe.transfer.receivers import receive_all
 from ecogsafe.transfer.receiving import Received, Reception, digest_of_file, interrupted
 
@@ -43,10 +46,18 @@ class _End:
     sha256: str | None = None
     #: the digest is the one the catalogue knows
     is_known: bool = False
+    #: bytes of the file
+    size: int = 0
 
 
 class Receiver:
-    """Fetches the objects of one run into DIR."""
+    """Fetches the objects of one run into DIR.
+
+    Parameters
+    ----------
+    act
+        What the run does, in the audit record and the events.
+    """
 
     def __init__(
         self,
@@ -55,17 +66,26 @@ class Receiver:
         folder: Path,
         identities: Sequence[Identity] | None,
         meter: Meter,
+        *,
+        pace: Pace | None = None,
+        act: str = "download",
     ) -> None:
         self._run = run
+        self._act = act
+        #: copies that were fetched, opened, and had the digest that the catalogue knows
+        self.proven: list[CopyRow] = []
         self._store = connection.store
         self._store_id = connection.store_id
         self._folder = folder
         self._identities = identities
         self._meter = meter
+        self._pace = pace
         self.failures: list[EcogsafeError] = []
         #: objects that came to an end, whatever it is
         self.ended = 0
         self._not_known = 0
+        #: what stands here and is right: bytes by path below DIR
+        self._standing: dict[PurePosixPath, int] = {}
         #: done, and not in the audit record yet
         self._fetched: list[Fetched] = []
 
@@ -88,7 +108,7 @@ class Receiver:
                 under_way[reception] = w
                 yield reception
 
-        for ended in receive_all(receptions(), connections=jobs, stop=self._run.stop):
+        for ended in receive_all(receptions(), connections=jobs, stop=self._run.stop, pace=self._pace):
             w = under_way.pop(ended)
             self._note(w, partial(self._end_of, ended, w))
 
@@ -110,7 +130,25 @@ class Receiver:
     def note_acts(self) -> None:
         """Put what was fetched into the audit record."""
         fetched, self._fetched = self._fetched, []
-        note_fetched(self._run, "download", self._store_id, fetched)
+        note_fetched(self._run, self._act, self._store_id, fetched)
+
+    def check_all_there(self) -> None:
+        """Look once more, at the end, whether everything that was told of stands here: the disk is believed, not us."""
+        for target, size in self._standing.items():
+            try:
+                status = (self._folder / target).lstat()
+                is_there = stat.S_ISREG(status.st_mode) and status.st_size == size
+            except OSError:
+                is_there = False
+            if not is_there:
+                self._run.fail(
+                    VerificationError(
+                        str(target),
+                        "is not there whole, though it was received and proven",
+                        safe="The copy at the store is as it was",
+                        next="see who else works in this folder, then run the same command again",
+                    )
+                )
 
     def verdict(self, total: int) -> str:
         """Return what came of it, in one line."""
@@ -127,6 +165,7 @@ class Receiver:
 
     def _reception(self, wanted: Wanted) -> Reception:
         target = str(wanted.target)
+        self._meter.file_begins(target, wanted.info.size)
         return Reception(
             self._store,
             wanted.info,
@@ -146,8 +185,14 @@ class Receiver:
     def _end_of(self, reception: Reception, wanted: Wanted) -> _End:
         """Return what became of one object; a bad one is told by its key."""
         expected = wanted.expected_sha256
-        sha256 = _by_key(reception, wanted).sha256
-        return _End("done", _proof(wanted, reception.info), sha256, is_known=expected is not None)
+        received = _by_key(reception, wanted)
+        return _End(
+            "done",
+            _proof(wanted, reception.info),
+            received.sha256,
+            is_known=expected is not None,
+            size=received.size,
+        )
 
     def _compare(self, wanted: Wanted) -> _End:
         target = self._folder / wanted.target
@@ -155,13 +200,14 @@ class Receiver:
         self._meter.bytes_moved(wanted.info.size, over_the_wire=False)
         try:
             here = digest_of_file(target)
+            size = target.lstat().st_size
         except OSError:
             return _End("different", "something that cannot be read as a file stands under this name")
         there = expected or self._digest_there(wanted)
         if here != there:
             return _End("different", "another content stands here under this name; it is never replaced", here)
         clear_leftovers(target)
-        return _End("present", "already here, digest equal", here, is_known=True)
+        return _End("present", "already here, digest equal", here, is_known=True, size=size)
 
     def _digest_there(self, wanted: Wanted) -> str:
         identities = self._identities if wanted.sealed else None
@@ -179,7 +225,7 @@ class Receiver:
 
     def _note(self, wanted: Wanted, outcome: Callable[[], _End]) -> None:
         run = self._run
-        self._meter.file_done()
+        self._meter.file_done(str(wanted.target))
         try:
             end = outcome()
         except InterruptedRunError:
@@ -200,6 +246,8 @@ class Receiver:
         if end.status == "done":
             run.tally.done += 1
             run.tally.bytes += wanted.content_size
+            if end.is_known and wanted.copy is not None:
+                self.proven.append(wanted.copy)
             self._fetched.append(Fetched(wanted.subject, wanted.info.key, end.sha256))
             if len(self._fetched) >= _ACTS_AT_ONCE:
                 self.note_acts()
@@ -208,10 +256,12 @@ class Receiver:
         elif end.status == "different":
             run.tally.skipped += 1
             run.tally.note(ExitStatus.PARTIAL)
+        if end.status in ("done", "present"):
+            self._standing[wanted.target] = end.size
         self._not_known += end.status in ("done", "present") and not end.is_known
         run.tell(
             Item(
-                action="download",
+                action=self._act,
                 status="skipped" if end.status == "different" else end.status,
                 subject=wanted.subject,
                 path=str(wanted.target),

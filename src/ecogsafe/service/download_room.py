@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ecogsafe.core.errors import NoSpaceError
 from ecogsafe.service.download_planning import Wanted
@@ -38,7 +38,12 @@ def split_by_presence(folder: Path, wanted: Iterable[Wanted]) -> tuple[list[Want
 
 def room_for(folder: Path, missing: Iterable[Wanted]) -> Room:
     """Return what the files that are not in ``folder`` yet need, and what there is."""
-    needed = sum(max(w.content_size - allocated(part_path(folder / w.target)), 0) for w in missing)
+    return room_for_sizes(folder, {w.target: w.content_size for w in missing})
+
+
+def room_for_sizes(folder: Path, missing: Mapping[PurePosixPath, int]) -> Room:
+    """Return what files that are not in ``folder`` yet, with their bytes by path, need, and what there is."""
+    needed = sum(max(size - allocated(part_path(folder / path)), 0) for path, size in missing.items())
     disk = os.statvfs(folder)
     return Room(needed, disk.f_bavail * disk.f_frsize if disk.f_blocks else None)
 

@@ -56,6 +56,9 @@ class Candidate:
         row = self.file
         if row is None or not self.is_trusted or row.superseded_at is not None or row.freed_at is not None:
             return False
+        # an adopted object that nobody has read yet may hold anything
+        if row.sha256 is None:
+            return False
         return (row.size, row.mtime_ns) == (file.status.st_size, file.status.st_mtime_ns)
 
 

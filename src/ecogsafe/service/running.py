@@ -83,6 +83,11 @@ class Run:
                 bytes_per_s=event.bytes_per_s,
                 seconds_left=event.seconds_left,
                 current=event.current,
+                files_present=event.files_present,
+                bytes_present=event.bytes_present,
+                retries=event.retries,
+                waiting=event.waiting,
+                current_files=[(f.path, f.bytes_done, f.bytes_total) for f in event.current_files],
             )
 
     def fail(self, error: EcogsafeError) -> None:
@@ -101,6 +106,26 @@ class Run:
             Another run has it in a way that excludes this one.
         """
         self._hold(f"subject:{code}", shared=shared)
+
+    def hold_vault(self, url: str) -> None:
+        """Take an old vault for this run alone: each of its jobs is asked for once, and some cost money.
+
+        Raises
+        ------
+        LockedError
+            Another run has it.
+        """
+        self._hold(f"vault:{url}", shared=False)
+
+    def hold_archives(self, code: str) -> None:
+        """Take the lease on the archives of a subject until the end of the run: one run plans its volumes.
+
+        Raises
+        ------
+        LockedError
+            Another run archives this subject.
+        """
+        self._hold(f"archive:{code}", shared=False)
 
     def hold_run(self) -> None:
         """Take the lease that every run holds.
@@ -175,6 +200,26 @@ class Run:
             raise InterruptedRunError(
                 self.command, "was interrupted", safe=safe, next="run the same command again to continue"
             )
+
+    def check_all_ended(self, ended: int, total: int, *, safe: str) -> None:
+        """Raise unless every item came to an end, whatever end: a run that stopped short never looks done.
+
+        Raises
+        ------
+        InterruptedRunError
+            The run was told to stop.
+        EcogsafeError
+            Nobody told it to: a bug of ours.
+        """
+        if ended == total:
+            return
+        self.check_stop(safe=safe)
+        raise EcogsafeError(
+            self.command,
+            f"met a bug in ecogsafe: {total - ended} of {total} files came to no end",
+            safe=safe,
+            next="run the same command again, and report this",
+        )
 
 
 def raise_if_all_failed(errors: Sequence[EcogsafeError], items: int) -> None:

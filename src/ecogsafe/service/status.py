@@ -25,6 +25,10 @@ from ecogsafe.service.owner import is_dead, word_of
 from ecogsafe.service.running import RUN_LEASE
 
 
+#: one command that has not ended
+RunAtWork = RunRow
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreCell:
     """One subject's one tree at one store."""
@@ -69,7 +73,7 @@ class StatusReport:
     #: (store, key, reason)
     bad: tuple[tuple[str, str, str], ...]
     #: runs at work now
-    running: tuple[RunRow, ...]
+    running: tuple[RunAtWork, ...]
     copies_wanted: int
     #: places that hold the present linking key
     key_backups: int
@@ -244,6 +248,14 @@ def as_items(report: StatusReport) -> list[Item]:
                     "bytes_per_s": row.bytes_per_s,
                     "seconds_left": row.seconds_left,
                     "current": row.current,
+                    "files_present": row.files_present,
+                    "bytes_present": row.bytes_present,
+                    "retries": row.retries,
+                    "waiting": row.waiting,
+                    "current_files": [
+                        {"path": path, "bytes_done": done, "bytes_total": total}
+                        for path, done, total in row.files_under_way()
+                    ],
                 },
             )
         )

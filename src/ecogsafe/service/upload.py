@@ -12,18 +12,22 @@ from ecogsafe.core.errors import EcogsafeError, ExitStatus, UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Recipient
 from ecogsafe.service.connections import Connection, connected
-from ecogsafe.service.gate import Cleared, Gate, Refusal, refuse
+from ecogsafe.service.gate import Gate, Refusal, refuse
 from ecogsafe.service.key_backup import back_up_stale_keys
 from ecogsafe.service.outgoing import Outgoing, find_outgoing, marked_subjects
 from ecogsafe.service.owner import is_dead
+from ecogsafe.service.pacing import pace_of
 from ecogsafe.service.running import Run, raise_if_all_failed, unfinished_journal
 from ecogsafe.service.snapshots import Snapshots
 from ecogsafe.service.upload_planning import Planner, UploadPlan, tell_plan
 from ecogsafe.service.upload_request import UploadRequest
 from ecogsafe.service.withdrawal import refuse_withdrawn
-from ecogsafe.transfer.context import Meter, TransferContext
+from ecogsafe.transfer.context import TransferContext
+from ecogsafe.transfer.file_order import Cleared
 from ecogsafe.transfer.ledger import Ledger
-from ecogsafe.transfer.pipeline import send_all
+from ecogsafe.transfer.meter import Meter
+from ecogsafe.transfer.pace import Pace
+from ecogsafe.transfer.pipeline import DEFAULT_READERS, send_all
 from ecogsafe.transfer.work import Outcome, Status
 
 _KEPT = "What was sent is kept"
@@ -42,22 +46,31 @@ def upload(run: Run, request: UploadRequest) -> None:
         The store, a key or the request stops the run.
     """
     request.check()
-    request = request.completed(run.home.settings())
+    settings = run.home.settings()
+    request = request.completed(settings)
+    meter = Meter(run.tell, files_total=None, bytes_total=None)
+    pace = pace_of(run, settings, meter, limit_rate=request.limit_rate, between=request.between)
     outgoing = find_outgoing(request.folder, request.data_type)
     _exclude(run, outgoing, request.exclude)
-    _tell_left(run, outgoing)
+    tell_left(run, outgoing, "upload")
     if not outgoing.files:
         raise _nothing_to_send(request, outgoing)
-    _hold_subjects(run, outgoing)
-    with _descriptor(request.folder) as root:
+    hold_subjects(run, outgoing)
+    with descriptor_of(request.folder) as root:
         cleared = _pass_gate(run, outgoing, request, root)
         recipients = run.home.recipients(run.catalog)
         with connected(
-            run.catalog, request.url, sse=request.sse, to_write=not request.dry_run, stop=run.stop, tell=run.tell
+            run.catalog,
+            request.url,
+            sse=request.sse,
+            to_write=not request.dry_run,
+            stop=run.stop,
+            tell=run.tell,
+            rate=pace.rate,
         ) as connection:
             snapshots = Snapshots(run, [connection], recipients)
             with closing(Ledger(run.catalog)) as ledger:
-                context = _context(run, ledger, recipients)
+                context = context_of(run, ledger, recipients, meter=meter, pace=pace)
                 planner = Planner(run, context, connection, request, cleared, root)
                 for file in outgoing.files:
                     run.check_stop(safe=_KEPT)
@@ -68,15 +81,14 @@ def upload(run: Run, request: UploadRequest) -> None:
                         f"{len(planner.plan.shipments)} files, {planner.plan.bytes_total:,} bytes would be sent"
                     )
                     return
-                is_whole = _send(run, context, planner.plan, request, snapshots)
+                ended = _send(run, context, planner.plan, request, snapshots)
             snapshots.send()
-            if not is_whole:
-                run.check_stop(safe=_KEPT)
-            _make_up_for_keys(run)
+            run.check_all_ended(ended, len(planner.plan.shipments), safe=_KEPT)
+            make_up_for_keys(run)
             run.message = _verdict(run, connection)
 
 
-def _make_up_for_keys(run: Run) -> None:
+def make_up_for_keys(run: Run) -> None:
     """Copy the keys to a place that was out of reach when they changed; that it still is does not spoil this run."""
     copies = back_up_stale_keys(run.home, run.catalog)
     for url in copies.complete:
@@ -85,17 +97,28 @@ def _make_up_for_keys(run: Run) -> None:
         run.tell(Item(action="key-backup", status="note", store=url, message=problem))
 
 
-def _context(run: Run, ledger: Ledger, recipients: Sequence[Recipient]) -> TransferContext:
+def context_of(
+    run: Run,
+    ledger: Ledger,
+    recipients: Sequence[Recipient],
+    *,
+    meter: Meter | None = None,
+    pace: Pace | None = None,
+) -> TransferContext:
+    """Return what the threads of a transfer of this run share."""
+    pace = pace or Pace(stop=run.stop)
     return TransferContext(
         ledger=ledger,
         emit=run.tell,
-        meter=Meter(run.tell, files_total=None, bytes_total=None),
+        meter=meter or Meter(run.tell, files_total=None, bytes_total=None),
         run_id=run.run_id,
         owner=run.owner,
         recipients=recipients,
         resume_key=run.home.resume_key(),
         actor=run.actor,
+        pool=pace.pool(),
         stop=run.stop,
+        pace=pace,
         is_dead=is_dead,
     )
 
@@ -121,7 +144,8 @@ def _nothing_to_send(request: UploadRequest, outgoing: Outgoing) -> EcogsafeErro
 
 
 @contextmanager
-def _descriptor(folder: Path) -> Iterator[int]:
+def descriptor_of(folder: Path) -> Iterator[int]:
+    """Give a descriptor of DIR."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield descriptor
@@ -137,16 +161,17 @@ def _exclude(run: Run, outgoing: Outgoing, globs: tuple[str, ...]) -> None:
     outgoing.files = kept
 
 
-def _tell_left(run: Run, outgoing: Outgoing) -> None:
+def tell_left(run: Run, outgoing: Outgoing, action: str) -> None:
+    """Tell and count what is not of the form, and what could not be looked at."""
     for shown, reason in outgoing.left:
         run.tally.left_behind += 1
         run.tally.note(ExitStatus.NOT_UNDERSTOOD)
-        run.tell(Item(action="upload", status="left_behind", path=shown, message=reason))
+        run.tell(Item(action=action, status="left_behind", path=shown, message=reason))
     for error in outgoing.unreadable:
         run.fail(error)
 
 
-def _hold_subjects(run: Run, outgoing: Outgoing) -> None:
+def hold_subjects(run: Run, outgoing: Outgoing) -> None:
     """Keep `deid` away from the subjects; it leaves journal and marker open where it was cut."""
     for code in outgoing.subjects():
         run.hold_subject(code, shared=True)
@@ -187,14 +212,17 @@ def _pass_gate(run: Run, outgoing: Outgoing, request: UploadRequest, root: int) 
     return cleared
 
 
-def _send(run: Run, context: TransferContext, plan: UploadPlan, request: UploadRequest, snapshots: Snapshots) -> bool:
-    """Send what was planned; return whether every file came to its end."""
+def _send(run: Run, context: TransferContext, plan: UploadPlan, request: UploadRequest, snapshots: Snapshots) -> int:
+    """Send what was planned; return how many files came to their end."""
     context.meter.files_total = len(plan.shipments)
     context.meter.bytes_total = plan.bytes_total
     failures: list[EcogsafeError] = []
     ended = 0
+    for item in plan.present:
+        context.meter.was_present(item.bytes or 0)
+    sent = send_all(context, plan.shipments, readers=min(request.jobs, DEFAULT_READERS), senders=request.jobs)
     # closed whatever happens here, so that no thread outlives the ledger it writes to
-    with closing(send_all(context, plan.shipments, readers=request.jobs)) as ends:
+    with context.meter, closing(sent) as ends:
         for outcome in ends:
             note_outcome(run, outcome)
             ended += outcome.status is not Status.PAUSED
@@ -202,9 +230,11 @@ def _send(run: Run, context: TransferContext, plan: UploadPlan, request: UploadR
                 failures.append(outcome.error)
             snapshots.send_if_due()
     run.tell(context.meter.now())
+    for lost in context.lost.values():
+        raise lost
     # the one destination failed for everything: that is what the run ends with
     raise_if_all_failed(failures, len(plan.shipments))
-    return ended == len(plan.shipments)
+    return ended
 
 
 def note_outcome(run: Run, outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ from ecogsafe.core.errors import UsageError
 from ecogsafe.formats.kinds import ALWAYS_SEALED
 from ecogsafe.service.connections import one_url
 from ecogsafe.service.outgoing import OutgoingFile
-from ecogsafe.transfer.pipeline import DEFAULT_READERS
+from ecogsafe.transfer.senders import DEFAULT_SENDERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,11 @@ class UploadRequest:
     encrypt: bool = False
     #: leave video and text unsealed (``file://`` only)
     plain: bool = False
-    jobs: int = DEFAULT_READERS
+    #: requests at once, at most
+    jobs: int = DEFAULT_SENDERS
+    #: as typed: ``20M``, ``18:00-06:00``
+    limit_rate: str | None = None
+    between: str | None = None
     storage_class: str | None = None
     exclude: tuple[str, ...] = ()
     new_version: bool = False

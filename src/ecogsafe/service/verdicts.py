@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ecogsafe.catalog import audit, copies
+from ecogsafe.catalog import adoptions, audit, copies
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileRow
@@ -26,6 +26,7 @@ def record_verdict(
     if isinstance(verdict, EcogsafeError):
         run.fail(verdict)
         return
+    digest = file.sha256 or (verdict.content.sha256 if verdict.content is not None else None)
     still_bad = verdict.bad is None and not is_proven_good(copy, verdict.level)
     with run.catalog.write() as tx:
         _note(tx, copy, verdict, still_bad=still_bad)
@@ -38,7 +39,7 @@ def record_verdict(
             act="verify",
             subject=file.subject,
             object=copy.key,
-            digest=file.sha256,
+            digest=digest,
             store=connection.store_id,
             result="bad" if verdict.bad or still_bad else verdict.level,
         )
@@ -58,11 +59,22 @@ def record_verdict(
             key=copy.key,
             store=connection.store.name,
             bytes=copy.size,
-            digest=file.sha256,
-            message=_WORDS[verdict.level],
+            digest=digest,
+            message=_words_of_unknown(verdict) if _is_unknown(file) else _WORDS[verdict.level],
             details={"level": verdict.level},
         )
     )
+
+
+def _is_unknown(file: FileRow) -> bool:
+    # a volume has no digest of its own: its members have, and its manifest is recorded with it
+    return file.sha256 is None and file.tree != "archive"
+
+
+def _words_of_unknown(verdict: Verdict) -> str:
+    if verdict.content is None:
+        return "there, its content is not known yet"
+    return "opened; its digest is recorded now"
 
 
 def _note(tx: Transaction, copy: CopyRow, verdict: Verdict, *, still_bad: bool) -> None:
@@ -83,6 +95,10 @@ def _note(tx: Transaction, copy: CopyRow, verdict: Verdict, *, still_bad: bool) 
         storage_class=info.storage_class if info else None,
         store_date=info.store_date.isoformat() if info and info.store_date else None,
     )
+    if verdict.content is not None:
+        # of an adopted copy; what is known of any other one was compared with it
+        held = verdict.content
+        adoptions.learn_content(tx, copy, sha256=held.sha256, size=held.size, crc64=held.crc64)
 
 
 def _tell_bad(run: Run, connection: Connection, copy: CopyRow, reason: str) -> None:

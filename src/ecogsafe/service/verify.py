@@ -26,7 +26,7 @@ from ecogsafe.service.copy_check import CopyCheck, Verdict
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.running import Run, raise_if_all_failed
 from ecogsafe.service.verdicts import record_verdict
-from ecogsafe.transfer.context import Meter
+from ecogsafe.transfer.meter import Meter
 
 _JOBS = 8
 _DEEP_JOBS = 2

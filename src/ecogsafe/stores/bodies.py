@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import overload
+from typing import Any, overload
 
 from ecogsafe.stores.protocol import Body
 
@@ -62,7 +62,7 @@ def buffers(body: Body) -> list[memoryview]:
     return [view for view in (memoryview(piece).cast("B") for piece in pieces) if len(view)]
 
 
-def leaving(body: Body, most: int) -> Iterator[memoryview]:
+def leaving(body: Body, most: int) -> Iterator[Any]:
     """Yield ``body`` in pieces of ``most`` bytes or less, each when it may go: whoever sends it iterates this."""
     paced = body if isinstance(body, PacedBody) else None
     step = most if paced is None else min(most, paced.piece)

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 from ecogsafe.core.errors import UsageError
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.keys import key_problem
+from ecogsafe.stores.limited import Limited, Rate
 from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.retrying import Backoff, Retrying, Wait
 from ecogsafe.stores.vault_address import is_vault_url, read_only
@@ -98,6 +99,7 @@ def open_store(
     backoff: Backoff | None = None,
     stop: threading.Event | None = None,
     on_wait: Callable[[Wait], None] | None = None,
+    rate: Rate | None = None,
 ) -> Retrying:
     """Return the store of ``url``, which tries again when it is worth it.
 
@@ -115,6 +117,8 @@ def open_store(
         Ends the pauses between attempts when it is set.
     on_wait
         Is told of every pause; see `Retrying`.
+    rate
+        How fast bytes may go to it and come from it; None: as fast as they do.
 
     Raises
     ------
@@ -133,4 +137,6 @@ def open_store(
         from ecogsafe.stores.s3_connect import connect
 
         inner = connect(address.bucket, address.prefix, name=name, sse=sse, max_pool_connections=connections)
+    if rate is not None:
+        inner = Limited(inner, rate)
     return Retrying(inner, backoff=backoff, stop=stop, on_wait=on_wait)

@@ -12,6 +12,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -99,7 +100,7 @@ class Retrying:
         self.inner = inner
         self._backoff = backoff or Backoff()
         self._stop = stop or threading.Event()
-        self._on_wait = on_wait
+        self._listeners = [on_wait] if on_wait is not None else []
         self._pause = pause or self._pause_unless_stopped
         self._chance = chance
         self._busy = 0
@@ -130,6 +131,15 @@ class Retrying:
         """How often the store asked for fewer requests; it only grows."""
         return self._busy
 
+    @contextmanager
+    def telling(self, on_wait: Callable[[Wait], None]) -> Iterator[None]:
+        """Tell ``on_wait``, too, of every pause during the block."""
+        self._listeners.append(on_wait)
+        try:
+            yield
+        finally:
+            self._listeners.remove(on_wait)
+
     def _pause_unless_stopped(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             raise InterruptedRunError(
@@ -151,10 +161,9 @@ class Retrying:
         _log.info(
             "store asks again store=%s code=%s failures=%d pause_s=%.2f", self.name, error.code, failures, pause_s
         )
-        if self._on_wait is not None:
-            self._on_wait(
-                Wait(store=self.name, problem=error.problem, code=error.code, failures=failures, pause_s=pause_s)
-            )
+        wait = Wait(store=self.name, problem=error.problem, code=error.code, failures=failures, pause_s=pause_s)
+        for listener in tuple(self._listeners):
+            listener(wait)
         self._pause(pause_s)
 
     def _repeat(self, call: Callable[[], T]) -> T:

@@ -1,6 +1,6 @@
 """S3 and what speaks like it; every write carries its CRC64NVME and refuses to replace.
 
-The bytes of objects go over `ecogsafe.stores.s3_wire`, everything else over boto3.
+What is asked for every object goes over `ecogsafe.stores.s3_wire`, everything else over boto3.
 
 The checksum is asked for over the whole object (``FULL_OBJECT``), however many parts it comes in
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html). A server that
@@ -25,6 +25,7 @@ from ecogsafe.stores.bodies import body_size, crc64_from_text, crc64_to_text
 from ecogsafe.stores.keys import check_key, is_listed
 from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, UploadedPart
 from ecogsafe.stores.s3_errors import s3_errors
+from ecogsafe.stores.s3_multipart import BEGIN_HEADERS, finish_body, finish_headers, finished, upload_id_of
 from ecogsafe.stores.s3_thawing import request_thaw, thaw_of
 from ecogsafe.stores.s3_wire import Wire, date_of
 from ecogsafe.stores.thawing import Tier
@@ -40,12 +41,7 @@ TOKEN_METADATA = "ecogsafe-upload"  # noqa: S105 (the name of a field)
 _CHUNK_BYTES = 1 << 20
 _MARKERS = ("KeyMarker", "UploadIdMarker")
 _NO_STORE = "this server is no S3 store that can be trusted with data: use another"
-_HEADERS = {
-    "StorageClass": "x-amz-storage-class",
-    "ServerSideEncryption": "x-amz-server-side-encryption",
-    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
-}
-_CHECKSUM: dict[str, Any] = {"ChecksumAlgorithm": "CRC64NVME"}
+_SSE = "x-amz-server-side-encryption"
 
 
 class S3Store:
@@ -101,8 +97,8 @@ class S3Store:
         self.place = place or f"s3://{bucket}"
         self._page_size = page_size
         kind, _, key_id = (sse or "").partition("aws:kms:")
-        self._sse = {"ServerSideEncryption": kind or "aws:kms"} if sse else {}
-        self._sse |= {"SSEKMSKeyId": key_id} if key_id else {}
+        self._sse = {_SSE: kind or "aws:kms"} if sse else {}
+        self._sse |= {f"{_SSE}-aws-kms-key-id": key_id} if key_id else {}
         self._bucket_seen = False
         self._tells_checksum = True
 
@@ -232,24 +228,21 @@ class S3Store:
         if_absent: bool = True,
     ) -> ObjectInfo:
         """See `Store.put`."""
-        headers = {
-            f"x-amz-meta-{TOKEN_METADATA}": token,
+        headers = self._kept(token, storage_class) | {
             "x-amz-checksum-crc64nvme": crc64_to_text(crc64),
             "x-amz-sdk-checksum-algorithm": "CRC64NVME",
         }
         if if_absent:
             headers["if-none-match"] = "*"
-        for name, value in self._kept(token, storage_class).items():
-            if name in _HEADERS:
-                headers[_HEADERS[name]] = value
         size = body_size(body)
         with s3_errors(self.url, key):
             answer = self._wire.put(self._whole(key), body, size, headers=headers)
         return self._written(key, size, token, answer)
 
-    def _kept(self, token: str, storage_class: str | None) -> dict[str, Any]:
-        kept: dict[str, Any] = {"Metadata": {TOKEN_METADATA: token}} | self._sse
-        return kept | ({"StorageClass": storage_class} if storage_class else {})
+    def _kept(self, token: str, storage_class: str | None) -> dict[str, str]:
+        """Return the headers of what is kept with a new object."""
+        kept = {f"x-amz-meta-{TOKEN_METADATA}": token} | self._sse
+        return kept | ({"x-amz-storage-class": storage_class} if storage_class else {})
 
     def _written(self, key: str, size: int, token: str, answer: dict[str, Any]) -> ObjectInfo:
         """Return what the store says of an object just written; asks again where the answer had no checksum."""
@@ -263,9 +256,13 @@ class S3Store:
 
     def begin_upload(self, key: str, *, token: str, size: int, storage_class: str | None = None) -> str:
         """See `Store.begin_upload`."""
-        asked = self._where(key) | self._kept(token, storage_class) | _CHECKSUM | {"ChecksumType": "FULL_OBJECT"}
+        headers = self._kept(token, storage_class) | BEGIN_HEADERS
         with s3_errors(self.url, key):
-            return self._client.create_multipart_upload(**asked)["UploadId"]
+            _, body = self._wire.post(self._whole(key), b"", headers=headers, parameters={"uploads": ""})
+        upload_id = upload_id_of(body)
+        if upload_id is None:
+            raise StoreRefusedError(self.url, "the store begins an upload without naming it", next=_NO_STORE)
+        return upload_id
 
     def put_part(self, key: str, upload_id: str, number: int, body: Body, *, offset: int, crc64: int) -> UploadedPart:
         """See `Store.put_part`."""
@@ -308,16 +305,17 @@ class S3Store:
         self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, crc64: int, size: int, token: str
     ) -> ObjectInfo:
         """See `Store.finish_upload`."""
-        listed = [
-            {"PartNumber": part.number, "ETag": part.etag}
-            | ({} if part.crc64 is None else {"ChecksumCRC64NVME": crc64_to_text(part.crc64)})
-            for part in sorted(parts, key=lambda part: part.number)
-        ]
-        asked = self._where(key) | {"UploadId": upload_id, "MultipartUpload": {"Parts": listed}}
-        asked |= {"ChecksumCRC64NVME": crc64_to_text(crc64), "ChecksumType": "FULL_OBJECT"}
         with s3_errors(self.url, key):
-            answer = dict(self._client.complete_multipart_upload(**asked, MpuObjectSize=size, IfNoneMatch="*"))
-        return self._written(key, size, token, answer)
+            answer, body = self._wire.post(
+                self._whole(key),
+                finish_body(parts),
+                headers=finish_headers(crc64, size),
+                parameters={"uploadId": upload_id},
+            )
+        told = finished(body)
+        if told is None:
+            raise StoreUnreachableError(self.url, "the end of an upload was not acknowledged", next="run again")
+        return self._written(key, size, token, answer | told)
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         """See `Store.abort_upload`."""

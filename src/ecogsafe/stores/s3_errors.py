@@ -18,6 +18,7 @@ from ecogsafe.core.errors import (
     ObjectMissingError,
     StillColdError,
     StoreBusyError,
+    StoreCredentialsError,
     StoreFullError,
     StoreRefusedError,
     StoreUnreachableError,
@@ -149,9 +150,9 @@ def _answered(response: dict[str, Any], store: str, item: str) -> EcogsafeError:
         problem, step = _REFUSED[code]
         return StoreRefusedError(store, f"{problem}{shown}", next=step)
     if code in _CREDENTIALS:
-        return StoreRefusedError(store, f"the credentials were refused{shown}", next=_CREDENTIALS_NEXT)
+        return StoreCredentialsError(store, f"the credentials were refused{shown}", next=_CREDENTIALS_NEXT)
     if code in EXPIRED:
-        return StoreRefusedError(
+        return StoreCredentialsError(
             store,
             f"the credentials have expired{shown}",
             safe="What was sent is kept",
@@ -203,7 +204,7 @@ def s3_error(error: Exception, store: str, key: str | None = None) -> EcogsafeEr
     if isinstance(error, sdk.FlexibleChecksumError | sdk.ChecksumError):
         return StoreUnreachableError(store, "an answer was damaged on its way", next="run again")
     if isinstance(error, _named(_NO_CREDENTIALS)):
-        return StoreRefusedError(store, "there are no usable credentials for it", next=_CREDENTIALS_NEXT)
+        return StoreCredentialsError(store, "there are no usable credentials for it", next=_CREDENTIALS_NEXT)
     if isinstance(error, sdk.BotoCoreError):
         return StoreRefusedError(store, f"cannot be asked ({type(error).__name__})", next=_ASK_AWS)
     return StoreUnreachableError(store, "the connection broke", next=f"check the network, or {_ASK_AWS}")

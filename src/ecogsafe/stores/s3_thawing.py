@@ -17,12 +17,11 @@ from botocore.exceptions import ClientError
 from ecogsafe.core.errors import EcogsafeError, StoreRefusedError
 from ecogsafe.stores.s3_errors import s3_error
 from ecogsafe.stores.s3_wire import date_of
-from ecogsafe.stores.thawing import Thaw, ThawState, Tier
+from ecogsafe.stores.thawing import COLD_CLASSES, Thaw, ThawState, Tier
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-COLD_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _ONGOING = re.compile(r'ongoing-request="(true|false)"')
 _EXPIRES = re.compile(r'expiry-date="([^"]{1,60})"')
 #: asked before, or readable already: both are what was wanted

@@ -1,4 +1,4 @@
-"""The lean way of an object's bytes: HEAD, GET and PUT over urllib3, signed here.
+"""The lean way of an object's bytes: HEAD, GET, PUT and POST over urllib3, signed here.
 
 A body leaves as it lies in memory, piece by piece. Failures are the SDK's exceptions, so that
 `ecogsafe.stores.s3_errors` is the only place that knows what they mean. Nothing is repeated, with two
@@ -37,6 +37,7 @@ RECEIVING_TIMEOUT_S = 60.0
 _PIECE_BYTES = 512 << 10
 #: error documents are short; more is not read
 _MOST_ERROR_BYTES = 64 << 10
+_MOST_ANSWER_BYTES = 64 << 10
 # Searched, not parsed: whatever an unknown server sends, no parser works on it.
 _ERROR_CODE = re.compile(rb"<Error[ >].{0,4096}?<Code>\s*([A-Za-z0-9.]{1,60})\s*</Code>", re.DOTALL)
 _ELSEWHERE = frozenset({"PermanentRedirect", "TemporaryRedirect", "Redirect", "AuthorizationHeaderMalformed"})
@@ -106,13 +107,31 @@ class Wire:
         headers
             With names in lower case.
         """
+        return self._exchange("PUT", key, body, size, headers, parameters or {})[0]
+
+    def post(
+        self, key: str, body: bytes, *, headers: Mapping[str, str], parameters: Mapping[str, str]
+    ) -> tuple[dict[str, Any], bytes]:
+        """Ask for something to be done with an object; returns the answer's headers as `put` does, and its body."""
+        return self._exchange("POST", key, body, len(body), headers, parameters)
+
+    def _exchange(
+        self,
+        method: str,
+        key: str,
+        body: Body,
+        size: int,
+        headers: Mapping[str, str],
+        parameters: Mapping[str, str],
+    ) -> tuple[dict[str, Any], bytes]:
         sent = {**headers, "content-length": str(size)}
-        response = self._send("PUT", key, headers=sent, parameters=parameters or {}, body=body)
-        data = response.read(_MOST_ERROR_BYTES)
+        response = self._send(method, key, headers=sent, parameters=parameters, body=body)
+        data = response.read(_MOST_ANSWER_BYTES)
         response.release_conn()
+        # also where the status says that all went well: Complete begins its answer before it knows
         if data and (found := _ERROR_CODE.search(data)):
             raise _failed(found[1].decode(), response.status)
-        return _told(response)
+        return _told(response), data
 
     def _send(
         self,

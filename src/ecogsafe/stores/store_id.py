@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import ObjectExistsError, WrongStoreError
 from ecogsafe.stores.bodies import body_crc64
-from ecogsafe.stores.protocol import OWN_PREFIX, Store
+from ecogsafe.stores.protocol import OWN_PREFIX, ObjectInfo, Store
 
 STORE_ID_KEY = f"{OWN_PREFIX}store.json"
 FORMAT = 1
@@ -30,6 +30,8 @@ class StoreId:
     store_id: str
     #: UTC, ``2026-01-02T03:04:05.678901Z``
     created: str
+    #: what the store said of the object: its clock beside ours
+    seen: ObjectInfo | None = field(default=None, compare=False)
 
 
 def read_store_id(store: Store) -> StoreId | None:
@@ -40,12 +42,13 @@ def read_store_id(store: Store) -> StoreId | None:
     WrongStoreError
         The object is damaged or of a newer format.
     """
-    if store.head(STORE_ID_KEY) is None:
+    seen = store.head(STORE_ID_KEY)
+    if seen is None:
         return None
     data = b"".join(store.read(STORE_ID_KEY, 0, _MAX_BYTES))
     try:
         record = json.loads(data)
-        made = StoreId(store_id=record["store_id"], created=record["created"])
+        made = StoreId(store_id=record["store_id"], created=record["created"], seen=seen)
         fits = bool(_STORE_ID.fullmatch(made.store_id)) and isinstance(made.created, str)
         is_newer = record["format"] != FORMAT
     except (ValueError, KeyError, TypeError):
@@ -67,13 +70,13 @@ def create_store_id(store: Store) -> StoreId:
     record = {"format": FORMAT, "store_id": made.store_id, "created": made.created}
     data = json.dumps(record).encode() + b"\n"
     try:
-        store.put(STORE_ID_KEY, data, crc64=body_crc64(data), token=secrets.token_hex(16))
+        seen = store.put(STORE_ID_KEY, data, crc64=body_crc64(data), token=secrets.token_hex(16))
     except ObjectExistsError:
         found = read_store_id(store)
         if found is None:
             raise
         return found
-    return made
+    return replace(made, seen=seen)
 
 
 def require_store_id(store: Store, expected: str) -> None:

@@ -13,6 +13,8 @@ from typing import Literal, Protocol, runtime_checkable
 #: how fast an object is thawed: the words of S3
 Tier = Literal["Bulk", "Standard", "Expedited"]
 TIERS: tuple[Tier, ...] = ("Bulk", "Standard", "Expedited")
+#: storage classes whose objects must be thawed; `Store.list` tells the class, only `Store.head` the state
+COLD_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 class ThawState(StrEnum):

@@ -223,8 +223,9 @@ class Batch:
     def _leave_stalled_behind(self, packed: Packed) -> int:
         """Stop waiting for a store that finished nothing for long, where another place of the file could go on."""
         limit = monotonic() - self._context.pool.stall_s
+        closed_at = self._context.pace.closed_at
         waiting = {letter.place.store_id for letter in self._letters if letter.is_waited_for}
-        stalled = {store_id for store_id in waiting if self._moved[store_id] < limit}
+        stalled = {store_id for store_id in waiting if max(self._moved[store_id], closed_at) < limit}
         if not stalled:
             return 0
         goes_on = {

@@ -77,7 +77,8 @@ class Carrier:
     @property
     def is_stalled(self) -> bool:
         """True if it holds parts and none was finished for long."""
-        return self.is_busy and monotonic() - self._moved > self.context.pool.stall_s
+        since = max(self._moved, self.context.pace.closed_at)
+        return self.is_busy and monotonic() - since > self.context.pool.stall_s
 
     def fail(self, error: EcogsafeError) -> None:
         """Remember the first failure."""
@@ -90,16 +91,19 @@ class Carrier:
             if not self._held:
                 self._moved = monotonic()
             self._held.add(pooled)
-        self.crew.senders.submit(self.place.store_id, self._carry, pooled, send)
+        self.crew.senders.send(self.place.store_id, self._carry, pooled, send)
 
-    def _carry(self, pooled: PooledPart, send: Callable[[Buffer], None]) -> None:
+    def _carry(self, pooled: PooledPart, send: Callable[[Buffer], None]) -> int:
+        """Return the bytes that were sent."""
         is_through = False
+        sent = 0
         try:
             if self.context.stop.is_set():
                 self.paused = True
             body = None if self.over else pooled.body_for(self)
             if body is not None:
                 send(body)
+                sent = len(body)
             is_through = True
         except EcogsafeError as error:
             self.fail(error)
@@ -114,6 +118,7 @@ class Carrier:
                 self._held.discard(pooled)
                 self._moved = monotonic()
                 self._changed.notify_all()
+        return sent
 
     def wait_a_moment(self) -> None:
         """Return when nothing is under way, or after a moment."""

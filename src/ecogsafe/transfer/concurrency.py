@@ -18,8 +18,9 @@ _LOOK_EVERY_S = 0.5
 _REQUESTS_EACH = 1.5
 #: more requests at once that gain less than this are not worth it
 _WORTHWHILE = 1.06
-#: the step of the first growth; later ones are half as bold
+#: the step of growth, and that of a store which complained before
 _GROWTH = 1.5
+_CAREFUL_GROWTH = 1.1
 #: how long a number that proved best is kept before a larger one is tried again, seconds
 _REST_S = 10.0
 _LONGEST_REST_S = 160.0
@@ -58,7 +59,6 @@ class Concurrency:
         self._rest_s = _REST_S
         self._resting_until = at
         self._deaf_until = at
-        self._bound = self._most
         self._begin(at)
 
     def _begin(self, at: float) -> None:
@@ -99,11 +99,11 @@ class Concurrency:
             return
         if before is not None:
             self._rest_s = _REST_S
-        if self.limit < self._bound:
+        self._before = None
+        if self.limit < self._most:
             self._before = _Trial(self.limit, per_s)
-            self.limit = min(self._bound, max(self.limit + 1, int(self.limit * _GROWTH)))
-        else:
-            self._before = None
+            growth = _CAREFUL_GROWTH if self.slowed else _GROWTH
+            self.limit = min(self._most, max(self.limit + 1, int(self.limit * growth)))
 
     def troubled(self, *, at: float) -> None:
         """Take note that the store asked for fewer requests, or did not answer."""

@@ -45,6 +45,7 @@ def send_file(context: TransferContext, shipment: Shipment, senders: Senders) ->
 
 def _send_in_parts(crew: Crew, source: Source) -> list[Outcome]:
     context, shipment = crew.context, crew.shipment
+    context.meter.file_begins(shipment.path, source.size * len(shipment.places))
     file_id = note_file(context, shipment, source, sha256=None)
     opened = Opening(crew, stat=source.stat, file_id=file_id).open()
     try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from ecogsafe.core.errors import EcogsafeError
+from ecogsafe.core.pacing import DailyWindow
 from ecogsafe.crypt.age_recipients import Recipient
 from ecogsafe.transfer.packing import Going, Job, MadeOrNot, SentOrNot
 from ecogsafe.transfer.store_order import StoreOrder
@@ -19,6 +20,8 @@ class Begin(NamedTuple):
     stores: Mapping[str, StoreOrder]
     #: requests in flight for each store
     per_store: int
+    #: when bytes may go; None: always
+    window: DailyWindow | None = None
 
 
 class Pack(NamedTuple):
@@ -79,6 +82,7 @@ class Trouble(NamedTuple):
 
     #: what messages call it
     store: str
+    #: "" where nobody need be told, but that it was asked again
     message: str
 
 

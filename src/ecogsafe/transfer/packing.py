@@ -212,8 +212,8 @@ class LocalPacked:
         # each body is now held by the shares alone, and goes when the last of them is through with it
         self._bodies = []
         for store_id, share in self._shares.items():
-            for _ in range(min(share.waiting, self._senders.per_store)):
-                self._senders.submit(store_id, share.carry)
+            for _ in range(share.waiting):
+                self._senders.send(store_id, share.carry)
 
     def drop(self, positions: Collection[int]) -> None:
         """See `Packed.drop`."""
@@ -246,16 +246,15 @@ class _Share:
         """How many were not begun."""
         return len(self._queue)
 
-    def carry(self) -> None:
-        """Put one after the other until none is left."""
-        while True:
-            with self._lock:
-                if not self._queue:
-                    return
-                position, going, body, crc64 = self._queue.popleft()
-            result = None if self._stop.is_set() else self._put(going, body, crc64)
-            del body
-            self._ended([(position, result)])
+    def carry(self) -> int:
+        """Put one object, if one is left; return the bytes that were sent."""
+        with self._lock:
+            if not self._queue:
+                return 0
+            position, going, body, crc64 = self._queue.popleft()
+        result = None if self._stop.is_set() else self._put(going, body, crc64)
+        self._ended([(position, result)])
+        return len(body) if isinstance(result, Stored) else 0
 
     def _put(self, going: Going, body: bytes, crc64: int) -> SentOrNot:
         try:

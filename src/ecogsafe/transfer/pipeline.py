@@ -12,19 +12,21 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ecogsafe.catalog import uploads
-from ecogsafe.core.errors import EcogsafeError
+from ecogsafe.core.errors import EcogsafeError, StoreError
+from ecogsafe.stores.retrying import Retrying, Wait
 from ecogsafe.transfer import file_job
 from ecogsafe.transfer.batch import Batch, Ended, bug_met
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.messages import Begin
 from ecogsafe.transfer.packing import LocalPacker, Packer
 from ecogsafe.transfer.parts import MIB
-from ecogsafe.transfer.senders import DEFAULT_SENDERS, Senders
+from ecogsafe.transfer.senders import DEFAULT_SENDERS, OVERLOAD, Senders
 from ecogsafe.transfer.single import ShippedFile
 from ecogsafe.transfer.store_order import StoreOrder
-from ecogsafe.transfer.work import Outcome, Shipment, Status
+from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
 from ecogsafe.transfer.workers import Workers
 
 #: large files read at once
@@ -37,6 +39,8 @@ LEAST_FOR_WORKERS = 200
 #: batches in hand for each worker: one is packed, one is announced, one is sent
 _AHEAD = 3
 _MOST_WORKERS = 8
+#: how often it is seen whether a window of the day has opened, seconds
+_LOOK_EVERY_S = 2.0
 
 
 def send_all(
@@ -67,7 +71,10 @@ def send_all(
     waiting = list(shipments)
     stores = {place.store_id: place.store for shipment in waiting for place in shipment.places}
     with ExitStack() as stack:
-        threads = stack.enter_context(Senders(senders))
+        threads = stack.enter_context(Senders(senders, context.pace))
+        for store_id, store in stores.items():
+            if isinstance(store, Retrying):
+                stack.enter_context(store.telling(partial(_troubled, context, threads, store_id)))
         local = LocalPacker(stores, context.recipients, threads, context.stop)
         hired = _hire(context, waiting, per_store=senders, count=workers, instead=local)
         if hired is not None:
@@ -83,6 +90,18 @@ def send_all(
         raise threads.bugs[0]
 
 
+def _troubled(context: TransferContext, senders: Senders, store_id: str, wait: Wait) -> None:
+    context.meter.asked_again()
+    if wait.code in OVERLOAD:
+        senders.troubled(store_id)
+
+
+def _worker_waits(context: TransferContext, store: str, message: str) -> None:
+    context.meter.asked_again()
+    if message:
+        context.tell("store", message, store=store)
+
+
 def _hire(
     context: TransferContext,
     shipments: Sequence[Shipment],
@@ -92,6 +111,9 @@ def _hire(
     instead: LocalPacker,
 ) -> Workers | None:
     """Return worker processes, if there is enough for them to do and they can do it."""
+    if context.pace.rate is not None:
+        # one process is enough for a line that is shared, and accounts for every byte
+        return None
     small = [s for s in shipments if _is_small(s) and s.order is not None]
     places = {place.store_id: place for shipment in small for place in shipment.places}
     orders: dict[str, StoreOrder] = {i: place.order for i, place in places.items() if place.order is not None}
@@ -99,14 +121,14 @@ def _hire(
         count = min(_processors(), _MOST_WORKERS) if len(small) >= LEAST_FOR_WORKERS and _processors() > 1 else 0
     if not count or not small or len(orders) < len(places):
         return None
-    begin = Begin(tuple(context.recipients), orders, per_store)
+    begin = Begin(tuple(context.recipients), orders, -(-per_store // count), context.pace.window)
     roots = {shipment.order.root for shipment in small if shipment.order is not None}
     return Workers(
         begin,
         roots,
         count,
         instead=instead,
-        tell=lambda store, message: context.tell("store", message, store=store),
+        tell=partial(_worker_waits, context),
     )
 
 
@@ -168,17 +190,37 @@ class _Round:
         # few files are shared out evenly, so that none waits for a full lot
         self._lot_files = max(1, min(len(self._small) // (2 * self._lots), BATCH_FILES))
         while True:
-            if not self._context.stop.is_set():
+            pace = self._context.pace
+            may_begin = pace.may_begin()
+            if may_begin and not self._context.stop.is_set():
                 self._begin()
             if not self._running:
-                break
-            finished, _ = wait(self._running, return_when=FIRST_COMPLETED)
+                if may_begin or not any(self._waiting):
+                    break
+                pace.wait()
+                continue
+            look_again_s = _LOOK_EVERY_S if pace.window else None
+            finished, _ = wait(self._running, timeout=look_again_s, return_when=FIRST_COMPLETED)
             for future in finished:
                 yield from self._ends(self._running.pop(future), future)
         for shipment in (*self._left, *self._again):
             yield from (Outcome(shipment=shipment, place=p, status=Status.PAUSED) for p in shipment.places)
         if self._bugs:
             raise self._bugs[0]
+
+    @property
+    def _waiting(self) -> tuple[deque[Shipment], ...]:
+        return self._small, self._single, self._left, self._again
+
+    def _lose(self, place: Place, error: StoreError) -> None:
+        """Send nothing more to a store that has ended for this run; what waits for it alone is not begun."""
+        if place.store_id in self._context.lost:
+            return
+        self._context.lost[place.store_id] = error
+        for waiting in self._waiting:
+            kept = [(s, tuple(p for p in s.places if p.store_id not in self._context.lost)) for s in waiting]
+            waiting.clear()
+            waiting.extend(replace(s, places=places) for s, places in kept if places)
 
     def _fits_a_lot(self, shipment: Shipment) -> bool:
         return _is_small(shipment) and (shipment.order is not None or isinstance(self._packer, LocalPacker))
@@ -253,6 +295,11 @@ class _Round:
                 for s in task.shipments
                 for p in s.places
             ]
+        for outcome in ended.outcomes:
+            if isinstance(outcome.error, StoreError) and outcome.error.ends_store:
+                # told once for the store, not for each of its files
+                self._lose(outcome.place, outcome.error)
+                outcome.status, outcome.error = Status.PAUSED, None
         self._bugs += ended.bugs
         self._left += ended.singly
         again = [outcome for outcome in ended.outcomes if outcome.status is Status.DETACHED]
@@ -266,4 +313,4 @@ class _Round:
         open_still |= {(o.shipment.tree, o.shipment.path) for o in ended.outcomes if o.status is Status.PAUSED}
         for shipment in task.shipments:
             if (shipment.tree, shipment.path) not in open_still:
-                self._context.meter.file_done()
+                self._context.meter.file_done(shipment.path)

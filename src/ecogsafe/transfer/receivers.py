@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
 
 from ecogsafe.transfer.buffers import MAX_SLOTS, Slot, Slots
+from ecogsafe.transfer.pace import LOOK_EVERY_S, Pace
 from ecogsafe.transfer.ranges import FIRST_REQUEST_BYTES, Range
 from ecogsafe.transfer.receiving import Received, Reception, interrupted
 
@@ -19,9 +20,10 @@ _CONNECTIONS_ALONE = 2
 
 
 class _Receivers:
-    def __init__(self, receptions: Iterable[Reception], connections: int, stop: threading.Event) -> None:
+    def __init__(self, receptions: Iterable[Reception], connections: int, stop: threading.Event, pace: Pace) -> None:
         self._waiting = iter(receptions)
         self._stop = stop
+        self._pace = pace
         self._slots = Slots(min(2 * connections, MAX_SLOTS))
         self._connections = min(connections, MAX_SLOTS)
         self._changed = threading.Condition()
@@ -84,6 +86,9 @@ class _Receivers:
         """Return a reception and its range to fetch, or None to begin it; None when there is no more to do."""
         with self._changed:
             while not self._is_over:
+                if not self._pace.may_begin():
+                    self._changed.wait(LOOK_EVERY_S)
+                    continue
                 if self._again:
                     again = self._again.pop()
                     self._open[again] = 1
@@ -142,7 +147,11 @@ class _Receivers:
 
 
 def receive_all(
-    receptions: Iterable[Reception], *, connections: int, stop: threading.Event | None = None
+    receptions: Iterable[Reception],
+    *,
+    connections: int,
+    stop: threading.Event | None = None,
+    pace: Pace | None = None,
 ) -> Iterator[Reception]:
     """Carry out ``receptions`` and yield each when it has ended, whatever became of it (`Reception.result`).
 
@@ -155,8 +164,10 @@ def receive_all(
     stop
         When it is set, what is in flight is finished and nothing is begun. Objects that were begun and not
         finished end with InterruptedRunError; those never begun are not yielded.
+    pace
+        When requests may be begun; default at any time.
     """
-    return _Receivers(receptions, connections, stop or threading.Event()).run()
+    return _Receivers(receptions, connections, stop or threading.Event(), pace or Pace()).run()
 
 
 def digest_object(reception: Reception) -> Received:

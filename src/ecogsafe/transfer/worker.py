@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
@@ -35,8 +36,9 @@ from ecogsafe.transfer.messages import (
     WasMade,
     WorkerBugError,
 )
+from ecogsafe.transfer.pace import Pace
 from ecogsafe.transfer.packing import Going, LocalPacked, LocalPacker, Made, SentOrNot
-from ecogsafe.transfer.senders import Senders
+from ecogsafe.transfer.senders import OVERLOAD, Senders
 
 T = TypeVar("T")
 #: a store in trouble is told of at most this often, and only if it is waited for so long, seconds
@@ -64,7 +66,7 @@ class _Worker:
         self._told_wait = -_TELL_EVERY_S
         self._sending = threading.Lock()
         self._orders: queue.SimpleQueue[Pack | None] = queue.SimpleQueue()
-        self._senders = Senders(begin.per_store)
+        self._senders = Senders(begin.per_store, Pace(begin.window, stop=self._stop))
         self._stores: dict[str, Store] = {}
         self._packer = LocalPacker(self._stores, begin.recipients, self._senders, self._stop)
         #: what waits for leave to go, and what is going, by number
@@ -73,14 +75,21 @@ class _Worker:
     def open(self) -> None:
         for store_id, order in self._begin.stores.items():
             self._stores[store_id] = order.open(
-                store_id, connections=self._begin.per_store, stop=self._stop, on_wait=self._tell_wait
+                store_id,
+                connections=self._begin.per_store,
+                stop=self._stop,
+                on_wait=partial(self._note_wait, store_id),
             )
 
-    def _tell_wait(self, wait: Wait) -> None:
-        """Tell of a store in trouble, but not of everyone's pause on every thread."""
+    def _note_wait(self, store_id: str, wait: Wait) -> None:
+        """Slow down, and tell of a store in trouble; a person is not told of everyone's pause on every thread."""
+        if wait.code in OVERLOAD:
+            self._senders.troubled(store_id)
+        message = ""
         if wait.pause_s >= _TELL_FROM_S and monotonic() - self._told_wait >= _TELL_EVERY_S:
             self._told_wait = monotonic()
-            self._tell(Trouble(wait.store, wait.text))
+            message = wait.text
+        self._tell(Trouble(wait.store, message))
 
     def run(self) -> None:
         threading.Thread(target=self._listen, name="listener", daemon=True).start()

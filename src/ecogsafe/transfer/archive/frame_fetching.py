@@ -28,6 +28,8 @@ class FrameFetcher:
     ----------
     on_bytes
         Called with the count of object bytes that arrived.
+    wait
+        Returns when something may be begun.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class FrameFetcher:
         index: VolumeIndex,
         identities: Sequence[Identity],
         on_bytes: Callable[[int], None] = lambda _count: None,
+        wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self.index = index
         self._identities = identities
         self._on_bytes = on_bytes
+        self._wait = wait
         self._opener: ChunkOpener | None = None
 
     def open(self) -> None:
@@ -74,6 +78,7 @@ class FrameFetcher:
         StoreError
             As `Store.read`.
         """
+        self._wait()
         for _ in range(_ATTEMPTS - 1):
             try:
                 return self._fetch(frames)

@@ -67,7 +67,7 @@ def share_out(files: Iterable[T], size_of: Callable[[T], int], *, limit: int = V
 def part_size_of(spans: Iterable[FrameSpan], *, least: int = PART_BYTES) -> int:
     """Return the part size with which the volume of these frames has at most 9,000 parts, whatever they shrink to."""
     share = -(-most_zstd_bytes(spans) // MOST_PARTS)
-    return max(least, -(-share // MIB) * MIB)
+    return least if share <= least else -(-share // MIB) * MIB
 
 
 def most_zstd_bytes(spans: Iterable[FrameSpan]) -> int:

@@ -25,6 +25,8 @@ from ecogsafe.ui.cli.store_option import store_url
 )
 @click.option("--no-decrypt", is_flag=True, help="Keep sealed objects sealed (.age).")
 @click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Requests at once; 16 at most.")
+@click.option("--limit-rate", metavar="RATE", help="Bytes per second, as 20M (20,000,000) or 20Mi.")
+@click.option("--between", metavar="TIMES", help="Fetch in these hours only, as 18:00-06:00 at the recording site.")
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched.")
 @click.pass_obj
 def command(
@@ -37,6 +39,8 @@ def command(
     missing_in: Path | None,
     no_decrypt: bool,  # noqa: FBT001
     jobs: int,
+    limit_rate: str | None,
+    between: str | None,
     dry_run: bool,  # noqa: FBT001
 ) -> int:
     """Bring files back under the names they had. What is here and right is kept; what differs is never replaced."""
@@ -48,6 +52,8 @@ def command(
         missing_in=missing_in,
         decrypt=not no_decrypt,
         jobs=jobs,
+        limit_rate=limit_rate,
+        between=between,
         dry_run=dry_run,
     )
     return shell.carry_out("download", lambda run: download(run, request, shell.password))

@@ -6,10 +6,10 @@ import click
 
 from ecogsafe.core.errors import ExitStatus
 from ecogsafe.core.events import EventSink, Item, Summary
-from ecogsafe.service.status import StatusReport, as_items, status
+from ecogsafe.service.status import RunAtWork, StatusReport, as_items, status
 from ecogsafe.ui.cli.shell import Shell
 from ecogsafe.ui.cli.streams import say
-from ecogsafe.ui.cli.words import count_bytes, count_time
+from ecogsafe.ui.cli.words import count_bytes, count_time, share
 
 _WATCH_S = 2.0
 
@@ -72,13 +72,24 @@ def lines_of(report: StatusReport) -> list[str]:
             lead = head if index == 0 else " " * len(head)
             lines.append(f"{lead}  {cell.files:,} at {cell.store}: {proof}{age}")
     for row in report.running:
-        left = f", {count_time(row.seconds_left)} left" if row.seconds_left is not None else ""
-        total = f" of {count_bytes(row.bytes_total)}" if row.bytes_total is not None else ""
-        lines.append(
-            f"running: {row.command} since {row.started_at[11:19]} UTC, {row.files_done:,} files, "
-            f"{count_bytes(row.bytes_done)}{total}, {count_bytes(row.bytes_per_s)}/s{left}"
-        )
+        lines += _lines_of_run(row)
     return lines
+
+
+def _lines_of_run(row: RunAtWork) -> list[str]:
+    files = f"{row.files_done:,}" + (f" of {row.files_total:,}" if row.files_total is not None else "")
+    total = f" of {count_bytes(row.bytes_total)}" if row.bytes_total is not None else ""
+    now = [row.waiting] if row.waiting else [f"{count_bytes(row.bytes_per_s)}/s"]
+    if row.seconds_left is not None and not row.waiting:
+        now.append(f"{count_time(row.seconds_left)} left")
+    if row.files_present:
+        now.append(f"{row.files_present:,} files ({count_bytes(row.bytes_present)}) were there")
+    if row.retries:
+        now.append(f"{row.retries:,} requests repeated")
+    size = f"{count_bytes(row.bytes_done)}{total}"
+    head = f"running: {row.command} since {row.started_at[11:19]} UTC, {files} files, {size}"
+    under_way = [f"  {share(done, total)} {path}" for path, done, total in row.files_under_way()]
+    return [f"{head}, {', '.join(now)}", *(under_way or ([f"       {row.current}"] if row.current else []))]
 
 
 def _proof(stored: int, checksum: int, restored: int, bad: int) -> str:

@@ -32,7 +32,15 @@ from ecogsafe.ui.cli.store_option import store_url
 )
 @click.option("--encrypt", is_flag=True, help="Seal EDF and BDF too.")
 @click.option("--plain", is_flag=True, help="Leave them unencrypted (video only into a folder).")
-@click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files read at once.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=16,
+    show_default=True,
+    help="Requests at once, at most; how many are worth it is found out.",
+)
+@click.option("--limit-rate", metavar="RATE", help="Bytes per second, as 20M (20,000,000) or 20Mi.")
+@click.option("--between", metavar="TIMES", help="Send in these hours only, as 18:00-06:00 at the recording site.")
 @click.option("--storage-class", metavar="C", help="S3 storage class.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these paths or names out.")
 @click.option("--new-version", is_flag=True, help="Send changed content as NAME~2.EXT; nothing is ever replaced.")
@@ -47,6 +55,8 @@ def command(
     encrypt: bool,  # noqa: FBT001
     plain: bool,  # noqa: FBT001
     jobs: int,
+    limit_rate: str | None,
+    between: str | None,
     storage_class: str | None,
     exclude: tuple[str, ...],
     new_version: bool,  # noqa: FBT001
@@ -60,6 +70,8 @@ def command(
         encrypt=encrypt,
         plain=plain,
         jobs=jobs,
+        limit_rate=limit_rate,
+        between=between,
         storage_class=storage_class,
         exclude=exclude,
         new_version=new_version,

@@ -21,7 +21,11 @@ COMMANDS = {
     "subjects": "cmd_subjects",
     "share": "cmd_share",
     "upload": "cmd_upload",
+    "archive": "cmd_archive",
     "download": "cmd_download",
+    "restore": "cmd_restore",
+    "inventory": "cmd_inventory",
+    "decrypt": "cmd_decrypt",
     "verify": "cmd_verify",
     "status": "cmd_status",
 }
@@ -33,7 +37,11 @@ SUMMARIES = {
     "subjects": "Who has which code: list, show, add, import, export, withdraw.",
     "share": "Give a group access to a folder, instead of chmod -R 777; undoable.",
     "upload": "Send one kind of data to one store, encrypted or cleared.",
+    "archive": "Stream subjects into sealed volumes for cold storage, resumable.",
     "download": "Bring data back from a store, opened and proven.",
+    "restore": "Bring a subject back out of archives and cold storage, with price and time first.",
+    "inventory": "What a store really holds, against the catalogue; unfinished uploads and what they cost.",
+    "decrypt": "Open files of age, or the lab's old OpenSSL DES files.",
     "verify": "Check every copy: by the store's checksum, or by reading it all.",
     "status": "Which subject is where, and how it was proven.",
 }
@@ -97,7 +105,7 @@ def cli(ctx: click.Context, home: Path | None, as_json: bool, quiet: bool, verbo
 
 def _hide_arguments(arguments: list[str]) -> None:
     """Take the arguments out of the process list: the paths of people's files, and identifiers, are private."""
-    command = next((name for name in ("deid", "subjects", "share") if name in arguments), None)
+    command = next((name for name in ("deid", "subjects", "share", "decrypt", "modernise") if name in arguments), None)
     if command is not None:
         import setproctitle
 

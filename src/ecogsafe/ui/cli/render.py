@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import ExitStatus
 from ecogsafe.core.events import ErrorEvent, Event, Finding, Item, Progress, Summary, Tally
 from ecogsafe.ui.cli.json_lines import write_line
-from ecogsafe.ui.cli.streams import say
-from ecogsafe.ui.cli.words import count_bytes, count_time, is_detail, line_of
+from ecogsafe.ui.cli.streams import say, silence_terminal
+from ecogsafe.ui.cli.words import count_bytes, is_detail, line_of, pace_of, share
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -98,7 +99,13 @@ class _Base(ABC):
         """Count and show one event."""
         with self._lock:
             self.seen.note(event)
-            self._show(event)
+            try:
+                self._show(event)
+            except OSError as error:
+                # the terminal was closed while its live line was drawn
+                if error.errno != errno.EIO:
+                    raise
+                silence_terminal()
 
     @abstractmethod
     def _show(self, event: Event) -> None: ...
@@ -200,7 +207,7 @@ class TerminalRenderer(_Base):
         shown_by_the_line = (
             isinstance(event, Item)
             and event.status in ("done", "present")
-            and event.action in ("upload", "download", "verify", "apply", "undo", "reidentify")
+            and event.action in ("upload", "download", "verify", "adopt", "apply", "undo", "reidentify")
         )
         return not self._verbose and (shown_by_the_line or is_detail(event))
 
@@ -216,7 +223,6 @@ class TerminalRenderer(_Base):
         if self._bar is None:
             return
         files = f"{progress.files_done:,}" + (f"/{progress.files_total:,}" if progress.files_total is not None else "")
-        left = "" if progress.seconds_left is None else f"{count_time(progress.seconds_left)} left"
         total = "" if progress.bytes_total is None else f" of {count_bytes(progress.bytes_total)}"
         self._bar.update(
             self._bar.task_ids[0],
@@ -224,9 +230,9 @@ class TerminalRenderer(_Base):
             total=progress.bytes_total,
             files=f"{files} files",
             size=f"{count_bytes(progress.bytes_done)}{total}",
-            rate=f"{count_bytes(progress.bytes_per_s)}/s",
-            left=left,
-            now=progress.current,
+            pace=pace_of(progress),
+            now="  ".join(f"{share(f.bytes_done, f.bytes_total).strip()} {f.path}" for f in progress.current_files[:2])
+            or progress.current,
         )
 
     def _start_bar(self) -> None:
@@ -236,11 +242,11 @@ class TerminalRenderer(_Base):
 
         columns = (
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[files]}  {task.fields[size]}  {task.fields[rate]}  {task.fields[left]}"),
+            TextColumn("{task.fields[files]}  {task.fields[size]}  {task.fields[pace]}"),
             TextColumn("[dim]{task.fields[now]}"),
         )
         self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
-        self._bar.add_task("", total=None, files="", size="", rate="", left="", now="")
+        self._bar.add_task("", total=None, files="", size="", pace="", now="")
         self._bar.start()
 
     def _stop_bar(self) -> None:

@@ -21,8 +21,10 @@ from ecogsafe.service.home import Home
 from ecogsafe.service.running import Run, running
 from ecogsafe.ui.cli.failures import bug_event
 from ecogsafe.ui.cli.render import JsonRenderer, LineRenderer, Renderer, TerminalRenderer
+from ecogsafe.ui.cli.streams import silence_terminal
 
 PASSWORD_FILE = "ECOGSAFE_PASSWORD_FILE"  # noqa: S105  the name of a variable
+OLD_PASSWORD_FILE = "ECOGSAFE_OLD_PASSWORD_FILE"  # noqa: S105  the name of a variable
 CATALOG_URL = "ECOGSAFE_CATALOG"
 HOME = "ECOGSAFE_HOME"
 
@@ -98,6 +100,22 @@ class Shell:
         with self.asking():
             return Secret(click.prompt("Lab password", hide_input=True, err=True).encode())
 
+    def old_password(self) -> Secret:
+        """Return the lab's old password (OpenSSL): from the file named by ECOGSAFE_OLD_PASSWORD_FILE, or typed.
+
+        Raises
+        ------
+        LabKeyError
+            Neither is possible.
+        """
+        named = os.environ.get(OLD_PASSWORD_FILE)
+        if named:
+            return read_password_file(Path(named), OLD_PASSWORD_FILE)
+        if not self.has_terminal:
+            raise no_password("the old lab password", OLD_PASSWORD_FILE)
+        with self.asking():
+            return Secret(click.prompt("Old lab password (OpenSSL)", hide_input=True, err=True).encode())
+
     def new_password(self) -> Secret:
         """Return a new lab password, typed twice unless it comes from a file."""
         named = os.environ.get(PASSWORD_FILE)
@@ -154,6 +172,8 @@ class Shell:
 
     def _watch_signals(self) -> None:
         def on_signal(number: int, frame: FrameType | None) -> None:
+            if number == signal.SIGHUP:
+                silence_terminal()
             if self.stop.is_set():
                 os._exit(int(ExitStatus.INTERRUPTED))
             self.stop.set()
@@ -167,16 +187,16 @@ def _interrupted(command: str) -> InterruptedRunError:
     return InterruptedRunError(command, "was interrupted", next="run the same command again to continue")
 
 
-def no_password() -> LabKeyError:
-    """Return the refusal of a command that needs the password and cannot ask."""
+def no_password(item: str = "the lab password", variable: str = PASSWORD_FILE) -> LabKeyError:
+    """Return the refusal of a command that needs a password and cannot ask."""
     return LabKeyError(
-        "the lab password",
+        item,
         "is needed, and there is no terminal to ask for it",
-        next=f"put it into a file only you can read and name that file in {PASSWORD_FILE}",
+        next=f"put it into a file only you can read and name that file in {variable}",
     )
 
 
-def read_password_file(path: Path) -> Secret:
+def read_password_file(path: Path, variable: str = PASSWORD_FILE) -> Secret:
     """Return the password in ``path`` (its first line); if others may read the file, say so.
 
     Raises
@@ -189,12 +209,12 @@ def read_password_file(path: Path) -> Secret:
         data = path.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
     except OSError as error:
         raise LabKeyError(
-            f"the file named by {PASSWORD_FILE}",
+            f"the file named by {variable}",
             f"cannot be read ({os.strerror(error.errno or 0)})",
             next="check the path and its permissions",
         ) from error
     if stat.S_ISREG(mode) and mode & 0o077:
-        click.echo(f"warning: other people may read the file named by {PASSWORD_FILE}: chmod 600 it", err=True)
+        click.echo(f"warning: other people may read the file named by {variable}: chmod 600 it", err=True)
     if not data:
-        raise LabKeyError(f"the file named by {PASSWORD_FILE}", "is empty", next="write the lab password into it")
+        raise LabKeyError(f"the file named by {variable}", "is empty", next="write the password into it")
     return Secret(data)

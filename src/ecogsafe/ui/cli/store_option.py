@@ -10,6 +10,6 @@ def store_url(bucket: str | None, url: str | None, option: str) -> str:
     if (bucket is None) == (url is None):
         raise click.UsageError(f"Give one of -b BUCKET and {option} URL.")
     chosen = url if url is not None else f"s3://{bucket}"
-    if not chosen.startswith(("s3://", "file:///")):
+    if not chosen.startswith(("s3://", "file:///", "glacier://")):
         raise click.UsageError(f"{option}: a store is s3://bucket[/prefix] or file:///path.")
     return chosen

@@ -25,6 +25,7 @@ def is_detail(event: Event) -> bool:
     return (
         event.action in ("identifier", "clock")
         or (event.action == "segment" and event.status == "note")
+        or (event.action == "inventory" and event.key is not None and event.status in ("present", "note"))
         or (event.status == "left_behind" and event.details.get("by_rule") is True)
     )
 
@@ -46,6 +47,11 @@ def count_time(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def share(done: int, total: int) -> str:
+    """Return how much of the whole that is: `` 45 %``."""
+    return f"{min(100, 100 * done // total) if total else 100:3} %"
 
 
 def line_of(event: Event) -> str:
@@ -81,10 +87,20 @@ def _item(item: Item) -> str:
 def _progress(progress: Progress) -> str:
     files = f"{progress.files_done:,}" + (f" of {progress.files_total:,}" if progress.files_total is not None else "")
     total = f" of {count_bytes(progress.bytes_total)}" if progress.bytes_total is not None else ""
-    left = f", {count_time(progress.seconds_left)} left" if progress.seconds_left is not None else ""
-    return (
-        f"...   {files} files, {count_bytes(progress.bytes_done)}{total}, {count_bytes(progress.bytes_per_s)}/s{left}"
-    )
+    return f"...   {files} files, {count_bytes(progress.bytes_done)}{total}, {pace_of(progress)}"
+
+
+def pace_of(progress: Progress) -> str:
+    """Return how fast it goes and how long it will last, or what it waits for; and what did not go smoothly."""
+    if progress.waiting:
+        words = [progress.waiting]
+    else:
+        words = [f"{count_bytes(progress.bytes_per_s)}/s"]
+        if progress.seconds_left is not None:
+            words.append(f"{count_time(progress.seconds_left)} left")
+    if progress.retries:
+        words.append(f"{progress.retries:,} repeated")
+    return ", ".join(words)
 
 
 def _summary(summary: Summary) -> str:
