@@ -70,6 +70,10 @@ NOTES = {
     "`deid scan --subject`. Nothing is ever replaced in a store.",
     "download": "Asks the password if sealed objects are to be opened. DIR must exist. "
     "A file here that differs is never replaced (status 3).",
+    "inventory": "Never asks the password, and reads listings only; of what a listing leaves in doubt the store is "
+    "asked (a folder then reads that file). 0 all recorded copies are there, also with unknown objects beside them; "
+    "30 copies are missing, different or bad; 3 something of a withdrawn subject is still there. "
+    "The list of an old vault (`glacier://NAME`) takes hours: 31, and a later run reads it ([vaults](vaults.md)).",
     "verify": "Without `--deep` it asks no password and reads no data, except in a folder, where it reads every file.",
     "share": "Asks before it begins. Refuses `/`, mount points, home folders, the home of ecogsafe, and links that "
     "lead out of DIR.",

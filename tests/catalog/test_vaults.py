@@ -72,7 +72,8 @@ def test_an_inventory_adds_renews_and_tells_what_is_gone(catalog: Catalog) -> No
     with catalog.write() as tx:
         vaults.put_inventory(tx, VAULT, [archive("1"), archive("2"), archive("3", subject=None)], DAYS[0])
         vaults.note_vault_restored(tx, VAULT, "2")
-        second = [archive("2", as_of=DAYS[1]), archive("4", subject="bcde2345", as_of=DAYS[1])]
+        fourth = archive("4", subject="bcde2345", as_of=DAYS[1])
+        second = [archive("2", as_of=DAYS[1]), fourth, fourth]
         vaults.put_inventory(tx, VAULT, second, DAYS[1])
     with catalog.read() as tx:
         rows = {row.archive_id: row for row in vaults.archives_of(tx, VAULT)}

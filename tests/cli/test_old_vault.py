@@ -9,6 +9,7 @@ import pytest
 from ecogsafe.crypt.tree_hash import LEAF_BYTES as MIB
 from tests.cli.lab import Lab
 from tests.servers.vault import VaultServer
+from tests.service.old_locks import OLD_PASSWORD, locked, noise, tar_gz
 
 CODE, OTHER = "abcd1234", "bcde2345"
 VAULT = "glacier://ecog-video"
@@ -49,6 +50,26 @@ def test_list_fetch_and_fetch_again(lab: Lab, server: VaultServer) -> None:
     assert sorted(p.name for p in back.iterdir()) == [f"{CODE}_edf.tar.gz.enc", f"{CODE}_vid.tar.gz.enc"]
     again = lab.here("--json", *words)
     assert again.summary["files"]["present"] == 2
+
+
+def test_from_the_vault_to_open_files(lab: Lab, server: VaultServer) -> None:
+    files = {f"{OTHER}_{n}/{OTHER}_{n}_0000.avi": noise(300_000, n) for n in (1, 2)}
+    server.add_archive("ecog-video", locked(tar_gz(files, top=f"{OTHER}/")), f"{OTHER}_vid.tar.gz.enc")
+    back, opened, password = (lab.folder / name for name in ("back", "opened", "old-password"))
+    back.mkdir()
+    password.touch(mode=0o600)
+    password.write_bytes(OLD_PASSWORD)
+    words = ["restore", OTHER, "--from", VAULT, "-d", back, "--tier", "Expedited"]
+    server.advance(hours=25)
+    lab.here(*words, status=31)
+    server.advance(hours=5)
+    lab.here("--yes", *words, status=31)
+    server.advance(hours=1)
+    assert "ecogsafe decrypt" in lab.here("-v", *words).said
+    archive = back / f"{OTHER}_vid.tar.gz.enc"
+    lab.here("decrypt", archive, "--untar", "-o", opened, env={"ECOGSAFE_OLD_PASSWORD_FILE": str(password)})
+    found = {p.relative_to(opened / OTHER).as_posix(): p.read_bytes() for p in opened.rglob("*") if p.is_file()}
+    assert found == files
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from ecogsafe.stores.check import Check
 from ecogsafe.stores.check_uploads import CHECKS
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.faulty import Faulty
+from ecogsafe.stores.limited import Limited, Rate
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.retrying import Retrying
@@ -47,7 +48,7 @@ def s3_stores(s3_server: SeaweedServer) -> Iterator[dict[str, Store]]:
         store.close()
 
 
-@pytest.fixture(params=["memory", "memory-5MiB", "directory", "retrying", "faulty", "both"])
+@pytest.fixture(params=["memory", "memory-5MiB", "directory", "retrying", "faulty", "limited", "both"])
 def local_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     match request.param:
         case "memory":
@@ -58,6 +59,8 @@ def local_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
             return DirectoryStore(tmp_path)
         case "retrying":
             return Retrying(DirectoryStore(tmp_path), pause=_no_pause)
+        case "limited":
+            return Limited(DirectoryStore(tmp_path), Rate(1e12))
         case "faulty":
             return Faulty(MemoryStore())
         case _:

@@ -12,7 +12,7 @@ import pytest
 from ecogsafe.core.private import Secret
 from ecogsafe.crypt.openssl_des import MAGIC, Derivation, Lock, Unlocker, is_salted, padding_length, possible_locks
 
-_FILE = json.loads((Path(__file__).parent / "vectors" / "openssl_des.json").read_text())
+_FILE = json.loads((Path(__file__).parent / "openssl_des.json").read_text())
 VECTORS = _FILE["vectors"]
 PASSWORD = Secret(_FILE["password"].encode())
 

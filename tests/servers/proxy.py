@@ -75,7 +75,7 @@ class Proxy:
 
     def __init__(self, endpoint_url: str, record: Recorder | None = None) -> None:
         target = urlsplit(endpoint_url)
-        self._record = record
+        self.record = record
         self._target = (target.hostname or "127.0.0.1", target.port or 80)
         self._lock = threading.Lock()
         self.seen: list[Seen] = []
@@ -161,9 +161,9 @@ class Proxy:
         kind = trouble.kind if trouble else None
         announced = int(request.headers.get("Content-Length", 0))
         body = _read(request, min(announced, trouble.after) if trouble and kind == "break" else announced)
-        if self._record is not None and method in ("PUT", "POST"):
+        if self.record is not None and method in ("PUT", "POST"):
             parts = urlsplit(target)
-            self._record(method, parts.path, _query(target), body)
+            self.record(method, parts.path, _query(target), body)
         if len(body) < announced:
             # its sender died, or is told so
             self._note(method, target, body, 0)

@@ -14,11 +14,14 @@ import pytest
 from ecogsafe.catalog import archives
 from ecogsafe.catalog.archives import VolumeRow
 from ecogsafe.core.errors import ExitStatus, StoreUnreachableError
+from ecogsafe.core.private import Secret
 from ecogsafe.crypt.age_file import open_sealed
 from ecogsafe.service.archive import archive
 from ecogsafe.service.archive_request import ArchiveRequest
 from ecogsafe.stores.memory import MemoryStore
+from ecogsafe.stores.s3_connect import connect
 from ecogsafe.transfer.archive.index import parse_index
+from tests.servers.seaweed import SeaweedServer
 
 from .small_lab import CODES, URL, Ended, SmallLab, StoresInMemory
 
@@ -260,7 +263,7 @@ def test_verify_and_status_speak_of_volumes_and_their_files(archiving: SmallLab)
     assert archiving.verify().status is ExitStatus.VERIFY_FAILED
 
 
-def test_a_withdrawn_subject_and_an_interrupted_run(archiving: SmallLab) -> None:
+def test_a_run_that_is_told_to_stop_sends_nothing_more(archiving: SmallLab) -> None:
     stop = threading.Event()
     stop.set()
     ended = send(archiving, stop=stop)
@@ -280,3 +283,62 @@ def test_a_store_that_does_not_answer_ends_10_and_the_next_run_goes_on(
     with archiving.reading() as tx:
         assert tx.exec_driver_sql("SELECT count(*) FROM sealings WHERE wrapped_key IS NOT NULL").scalar() == 0
         assert {row.number for row in archives.volumes_of(tx)} == {1}
+
+
+def test_a_source_that_changed_since_starts_its_volume_over_and_says_so(
+    archiving: SmallLab, in_memory: StoresInMemory
+) -> None:
+    store = in_memory.add(URL)
+    with mock.patch.object(store, "finish_upload", side_effect=StoreUnreachableError(URL, "no answer")):
+        send(archiving, url=URL)
+    path = archiving.avi(ONE, 1)
+    ended = send(archiving, url=URL)
+    assert ended.status is ExitStatus.DONE
+    notes = [item.message for item in ended.items(action="archive", status="note")]
+    assert any("starts over under a new key" in note for note in notes)
+    (archiving.folder / "deep" / ONE).mkdir(parents=True)
+    (archiving.folder / "deep" / key_of(ONE)).write_bytes(b"".join(store.read(key_of(ONE))))
+    assert path.read_bytes() in names_in(archiving, key_of(ONE)).values()
+    with archiving.reading() as tx:
+        assert tx.exec_driver_sql("SELECT count(*) FROM uploads WHERE state = 'open'").scalar() == 0
+        states = sorted(tx.exec_driver_sql("SELECT state FROM sealings WHERE object_size > 40000").scalars())
+    assert "open" not in states
+
+
+def test_archives_beside_single_objects_disturb_neither_download_nor_upload(archiving: SmallLab) -> None:
+    url = archiving.folder_store("both")
+    assert archiving.upload("v", url).status is ExitStatus.DONE
+    assert send(archiving, url=url).status is ExitStatus.DONE
+    assert archiving.upload("v", url).status is ExitStatus.DONE
+    ended = archiving.download(url)
+    assert ended.status is ExitStatus.DONE, ended.errors()
+    assert ended.counts["archives"] == 4
+    found = {p.relative_to(archiving.folder / "back") for p in (archiving.folder / "back").rglob("*") if p.is_file()}
+    assert len(found) == 5
+    assert archiving.verify().status is ExitStatus.DONE
+
+
+@pytest.mark.server
+def test_a_volume_in_parts_stands_in_a_real_s3_store_as_stock_tools_want_it(
+    archiving: SmallLab, s3_server: SeaweedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.env().items():
+        monkeypatch.setenv(name, value)
+    bucket = s3_server.new_bucket()
+    archiving.write(f"video/{ONE}/{ONE}_1/{ONE}_1_0002.avi", os.urandom(40_000_000))
+    ended = send(archiving, url=f"s3://{bucket}/lab", storage_class="GLACIER_IR")
+    assert ended.status is ExitStatus.DONE, ended.errors()
+    assert [i.message for i in ended.items(action="cost")]
+    store = connect(
+        bucket,
+        "lab",
+        endpoint_url=s3_server.endpoint_url,
+        access_key=s3_server.access_key,
+        secret_key=Secret(s3_server.secret_key.encode()),
+        region=s3_server.region,
+    )
+    (archiving.folder / "deep" / ONE).mkdir(parents=True)
+    (archiving.folder / "deep" / key_of(ONE)).write_bytes(b"".join(store.read(key_of(ONE))))
+    store.close()
+    assert len(names_in(archiving, key_of(ONE))) == 4
+    assert archiving.copy(key_of(ONE)).level == "checksum"

@@ -78,9 +78,7 @@ def test_everything_is_the_same_object(sent: SmallLab) -> None:
     assert ended.status is ExitStatus.DONE
     assert of(ended, CODE).details["present"] == 2
     assert of(ended, None).details["present"] == 4
-    assert ended.keys("present") == sorted(
-        f"{code}_edf/{code}_{n}.edf.age" for code in CODES for n in (1, 2)
-    )
+    assert ended.keys("present") == sorted(f"{code}_edf/{code}_{n}.edf.age" for code in CODES for n in (1, 2))
     row = sent.copy(FIRST)
     assert row.seen_at is not None and row.level == "checksum"
     assert ended.run is not None and ended.run.message.startswith("all 4 recorded copies are there")
@@ -183,7 +181,7 @@ def test_a_listing_that_leaves_an_object_out_is_not_believed(small_lab: SmallLab
 
 def test_a_store_that_does_not_answer_makes_nothing_bad(sent: SmallLab, store: MemoryStore, in_memory: Any) -> None:
     lose(store, FIRST)
-    in_memory.by_url[URL] = Faulty(store, {"head": [Fault(StoreUnreachableError(URL, "no answer"))]})
+    in_memory.by_url[URL] = Faulty(store, {"head": [None, Fault(error=StoreUnreachableError(URL, "no answer"))]})
     ended = take_stock(sent)
     assert ended.status is ExitStatus.PARTIAL
     assert of(ended, CODE).details["unjudged"] == 1
@@ -228,9 +226,7 @@ def test_classes_and_money(sent: SmallLab, store: MemoryStore) -> None:
     assert sent.copy(FIRST).storage_class == "GLACIER"
     size = len(data)
     standard = sent.copy(SECOND).size
-    month = (
-        (size + 32768) * 0.0036 + (1000 + 32768) * 0.00099 + (standard + 2 * 8192) * 0.023
-    ) / 1e9
+    month = ((size + 32768) * 0.0036 + (1000 + 32768) * 0.00099 + (standard + 2 * 8192) * 0.023) / 1e9
     assert float(mine.details["cost_month"]) == pytest.approx(month)
     assert mine.details["currency"] == "USD"
     total = of(ended, None)
@@ -249,7 +245,7 @@ def test_a_class_without_a_price_is_said(sent: SmallLab, store: MemoryStore) -> 
 def test_known_asks_no_store_and_tells_the_age(sent: SmallLab, in_memory: StoresInMemory) -> None:
     before = utc_stamp()
     take_stock(sent)
-    in_memory.by_url[URL] = Faulty(MemoryStore(URL), {"list": [Fault(StoreUnreachableError(URL, "no answer"))]})
+    in_memory.by_url[URL] = Faulty(MemoryStore(URL), {"list": [Fault(error=StoreUnreachableError(URL, "no answer"))]})
     ended = take_stock(sent, known=True)
     assert ended.status is ExitStatus.DONE
     mine = of(ended, CODE, "known")

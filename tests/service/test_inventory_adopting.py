@@ -28,7 +28,7 @@ def forget(lab: SmallLab) -> None:
     """Make the catalogue what an older snapshot of it would be: stores known, no copy, no file, no intent."""
     with lab.writing() as tx:
         for table in ("copies", "intents", "acks", "uploads", "parts", "sealings", "files"):
-            tx.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608  names of this test
+            tx.exec_driver_sql(f"DELETE FROM {table}")
 
 
 def current(lab: SmallLab, path: str) -> FileRow | None:
@@ -106,9 +106,7 @@ def test_what_is_adopted_can_be_downloaded(sent: SmallLab) -> None:
     assert "could not be compared with a digest" in (ended.run.message if ended.run else "")
 
 
-def test_a_file_here_never_lends_its_digest_to_an_adopted_object(
-    sent: SmallLab, in_memory: StoresInMemory
-) -> None:
+def test_a_file_here_never_lends_its_digest_to_an_adopted_object(sent: SmallLab, in_memory: StoresInMemory) -> None:
     """The object holds what it holds, whatever file of that name goes to another store."""
     take_stock(sent, adopt=True)
     sent.edf(CODE, 1, text="another content")
@@ -170,6 +168,18 @@ def test_of_several_versions_the_newest_is_current(sent: SmallLab, store: Memory
     assert sent.verify(deep=True).status is ExitStatus.DONE
     after = current(sent, f"{CODE}_edf/{CODE}_1.edf")
     assert after is not None and after.id == newest.file_id and after.sha256 is not None
+
+
+def test_upload_says_what_would_settle_it(sent: SmallLab) -> None:
+    take_stock(sent, adopt=True)
+    ended = sent.upload("e", URL, encrypt=True, exclude=(f"{OTHER}*",))
+    assert ended.status is ExitStatus.PARTIAL
+    assert {i.message for i in ended.items(status="skipped")} == {
+        "an adopted object stands under this name, and nobody has read it yet: ecogsafe verify --deep does"
+    }
+    sent.verify(deep=True)
+    again = sent.upload("e", URL, encrypt=True, exclude=(f"{OTHER}*",))
+    assert again.status is ExitStatus.DONE and len(again.keys("present")) == 2
 
 
 def test_rotten_content_is_not_adopted(sent: SmallLab, store: MemoryStore) -> None:

@@ -10,12 +10,13 @@ import pytest
 
 from ecogsafe.catalog import audit, subjects, vaults
 from ecogsafe.core.clock import utc_now
-from ecogsafe.core.errors import StillColdError, StoreRefusedError, VerificationError
+from ecogsafe.core.errors import LockedError, StillColdError, StoreRefusedError, VerificationError
 from ecogsafe.core.events import as_record
+from ecogsafe.service.running import Run
 from ecogsafe.service.vault_listing import old_name, parse_listing
 from tests.cli.searching import residue
 from tests.service.old_vaults import RECORDINGS, STRANGE, URL, VAULT, VIDEO, OldLab, old
-from tests.service.small_lab import CODES
+from tests.service.small_lab import CODES, Ended
 
 __all__ = ["old"]
 
@@ -172,12 +173,28 @@ def test_a_refusal_leaves_nothing_that_is_waited_for(old: OldLab) -> None:
     assert len(old.server.vaults[VAULT].jobs) == 1
 
 
+def test_two_runs_do_not_work_with_one_vault_at_once(old: OldLab) -> None:
+    old.server.advance(hours=25)
+    ended: list[Ended] = []
+
+    def meanwhile(run: Run) -> None:
+        run.hold_vault(URL)
+        ended.append(old.inventory())
+
+    assert old.small.run("restore", meanwhile).status == 0
+    assert isinstance(ended[0].error, LockedError)
+    assert ended[0].error.item == URL
+    assert old.server.vaults[VAULT].jobs == {}
+    assert old.inventory().status == 31
+
+
 def test_a_subject_that_withdrew_is_told(old: OldLab) -> None:
     old.listed()
     with old.small.writing() as tx:
         subjects.add_subject(tx, CODES[1])
         subjects.withdraw_subject(tx, CODES[1])
     done = old.inventory()
+    assert done.status == 3
     told = [i.subject for i in done.items(status="present") if "withdrew" in i.message]
     assert told == [CODES[1]]
 

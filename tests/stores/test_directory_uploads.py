@@ -85,6 +85,20 @@ def test_a_part_behind_the_end_is_refused(store: DirectoryStore) -> None:
         store.put_part(KEY, upload_id, 3, pieces[2], offset=len(whole) - 5, crc64=body_crc64(pieces[2]))
 
 
+def test_an_object_may_end_before_the_size_that_was_announced(root: Path, store: DirectoryStore) -> None:
+    _, pieces, whole = begin(store)
+    upload_id = store.begin_upload("longer", token="t", size=len(whole) + 70_000)
+    offset = 0
+    for number, piece in enumerate(pieces, 1):
+        store.put_part("longer", upload_id, number, piece, offset=offset, crc64=body_crc64(piece))
+        offset += len(piece)
+    parts = store.list_parts("longer", upload_id)
+    with pytest.raises(StoreRefusedError):
+        store.finish_upload("longer", upload_id, parts[:2], crc64=body_crc64(whole), size=len(whole), token="t")
+    store.finish_upload("longer", upload_id, parts, crc64=body_crc64(whole), size=len(whole), token="t")
+    assert got(store, "longer") == whole
+
+
 def test_a_finished_upload_takes_no_late_part(root: Path, store: DirectoryStore) -> None:
     upload_id, pieces, whole = begin(store)
     for number in (1, 2, 3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import threading
@@ -26,6 +27,7 @@ from ecogsafe.core.errors import (
 )
 from ecogsafe.crypt.tree_hash import LEAF_BYTES as MIB
 from ecogsafe.crypt.tree_hash import tree_hash
+from ecogsafe.service.connections import one_url
 from ecogsafe.stores.glacier_vault import GlacierVault, open_vault
 from ecogsafe.stores.open import open_store
 from ecogsafe.stores.retrying import Backoff, Wait
@@ -116,6 +118,50 @@ def test_the_stand_in_forgets_uploads_and_checks_signatures(server: VaultServer,
         stranger.describe_vault(vaultName=NAME)
     stranger.close()
     assert client.upload_archive(vaultName=NAME, body=b"a" * 10)["checksum"] == tree_hash(b"a" * 10)
+
+
+def test_the_stand_in_answers_in_the_words_of_the_sdk_s_model(server: VaultServer, client: Any) -> None:
+    client.upload_archive(vaultName=NAME, body=b"a")
+    server.advance(hours=25)
+    upload = client.initiate_multipart_upload(vaultName=NAME, partSize=str(MIB))["uploadId"]
+    client.upload_multipart_part(vaultName=NAME, uploadId=upload, body=b"b", range="bytes 0-0/*")
+    job = client.initiate_job(vaultName=NAME, jobParameters={"Type": "inventory-retrieval"})["jobId"]
+    archive = next(iter(server.vaults[NAME].archives))
+    client.initiate_job(vaultName=NAME, jobParameters={"Type": "archive-retrieval", "ArchiveId": archive})
+    server.advance(hours=5)
+    answers: list[dict[str, Any]] = []
+    real = server.answer
+
+    def noted(asked: Any) -> Any:
+        reply = real(asked)
+        answers.append(json.loads(reply.body))
+        return reply
+
+    with mock.patch.object(server, "answer", noted):
+        client.describe_vault(vaultName=NAME)
+        client.describe_job(vaultName=NAME, jobId=job)
+        client.list_jobs(vaultName=NAME)
+        client.list_parts(vaultName=NAME, uploadId=upload)
+        client.list_multipart_uploads(vaultName=NAME)
+    names = ("DescribeVault", "DescribeJob", "ListJobs", "ListParts", "ListMultipartUploads")
+    for name, answer in zip(names, answers, strict=True):
+        shape = client.meta.service_model.operation_model(name).output_shape
+        assert unknown(answer, shape) == [], name
+        assert unknown({**answer, "Colour": 1}, shape) == ["Colour"]
+
+
+def unknown(told: Any, shape: Any) -> list[str]:
+    """Return the names in an answer that the SDK's model does not have."""
+    if shape.type_name == "list":
+        return [name for each in told for name in unknown(each, shape.member)]
+    if shape.type_name != "structure" or told is None:
+        return []
+    members = {member.serialization.get("name", name): member for name, member in shape.members.items()}
+    return [
+        found
+        for name, value in told.items()
+        for found in (unknown(value, members[name]) if name in members else [name])
+    ]
 
 
 # what a vault tells
@@ -307,3 +353,4 @@ def test_a_vault_is_no_place_to_send_to() -> None:
     with pytest.raises(StoreRefusedError, match="only read") as caught:
         open_store(f"glacier://{NAME}")
     assert "DEEP_ARCHIVE" in caught.value.next
+    assert one_url(f"glacier://{NAME}") == f"glacier://{NAME}"

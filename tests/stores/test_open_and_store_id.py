@@ -63,7 +63,6 @@ NO_URLS = [
     "file:///a%00b",
     "file:nas",
     "azure://hidden",
-    "glacier://hidden",
     "https://hidden@host/bucket",
 ]
 

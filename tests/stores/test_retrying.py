@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -358,3 +360,49 @@ def test_faults_of_every_method_come_out_in_their_order() -> None:
     with pytest.raises(StoreUnreachableError):
         next(uploads)
     assert faulty.count("list") == 3
+
+
+# a begin whose answer was lost
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_begin_whose_answer_was_lost_leaves_no_upload_open(lost: int, tmp_path: Path) -> None:
+    for inner in (MemoryStore(), DirectoryStore(tmp_path)):
+        store, _, _ = retrying({"begin_upload": [after() for _ in range(lost)]}, inner)
+        upload_id = store.begin_upload(KEY, token="t", size=len(DATA))
+        assert [upload.upload_id for upload in inner.list_uploads()] == [upload_id], "nobody would ever clear the other"
+        assert list(inner.list_parts(KEY, upload_id)) == []
+
+
+def test_only_what_those_attempts_began_is_aborted() -> None:
+    """Not what has parts, is older, or is of another key: that is another machine's, or of another run."""
+    inner = MemoryStore()
+    long_ago = datetime(2026, 1, 2, tzinfo=UTC)
+    kept = {inner.begin_upload(key, token="o", size=1) for key in (KEY, f"{KEY}.age", KEY)}
+    old, _, busy = sorted(kept, key=list(inner._uploads).index)
+    inner._uploads[old].started = long_ago
+    inner.put_part(KEY, busy, 1, b"x", offset=0, crc64=body_crc64(b"x"))
+    store, _, _ = retrying({"begin_upload": [after()]}, inner)
+    upload_id = store.begin_upload(KEY, token="t", size=len(DATA))
+    assert {upload.upload_id for upload in inner.list_uploads()} == {upload_id, *kept}
+
+
+def test_a_begin_that_went_well_asks_for_nothing_more() -> None:
+    store, faulty, _ = retrying({})
+    store.begin_upload(KEY, token="t", size=len(DATA))
+    assert [method for method, _ in faulty.calls] == ["begin_upload"]
+
+
+def test_without_the_permission_to_look_a_begin_counts_all_the_same() -> None:
+    no = StoreRefusedError(URL, "refuses access")
+    store, faulty, _ = retrying({"begin_upload": [after()], "list_uploads": [Fault(error=no)]})
+    assert store.begin_upload(KEY, token="t", size=len(DATA))
+    assert faulty.count("abort_upload") == 0
+
+
+def test_a_begin_that_cannot_be_cleared_up_after_is_none() -> None:
+    """Who asked keeps it in mind, and a later run clears all of it."""
+    store, faulty, _ = retrying({"begin_upload": [after()], "list_uploads": [before()] * 9})
+    with pytest.raises(StoreUnreachableError):
+        store.begin_upload(KEY, token="t", size=len(DATA))
+    assert len(list(faulty.inner.list_uploads())) == 2

@@ -235,6 +235,14 @@ class WireLab:
         data: bytes = self._server.client().get_object(Bucket=self._bucket, Key=f"lab/{key}")["Body"].read()
         return data
 
+    def put_behind(self, key: str, data: bytes) -> None:
+        """Put an object as somebody else."""
+        self._server.client().put_object(Bucket=self._bucket, Key=f"lab/{key}", Body=data)
+
+    def abort_behind(self, key: str, upload_id: str) -> None:
+        """Abort an upload as the bucket's own clean-up does."""
+        self._server.client().abort_multipart_upload(Bucket=self._bucket, Key=f"lab/{key}", UploadId=upload_id)
+
     def crc64(self, key: str) -> int | None:
         answer = self._server.client().head_object(Bucket=self._bucket, Key=f"lab/{key}", ChecksumMode="ENABLED")
         return crc64_from_text(answer.get("ChecksumCRC64NVME"))

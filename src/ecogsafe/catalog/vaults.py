@@ -128,13 +128,14 @@ def archives_of(tx: Transaction, vault: str, subject: str | None = None) -> list
 def put_inventory(tx: Transaction, vault: str, listed: Iterable[VaultArchiveRow], as_of: str) -> None:
     """Make the catalogue know what an inventory taken ``as_of`` lists; what it no longer lists is noted as gone."""
     columns = vault_archives.c
-    known = {row.archive_id: row for row in archives_of(tx, vault)}
+    known = {row.archive_id for row in archives_of(tx, vault)}
     for row in listed:
         if row.archive_id in known:
             seen = update(vault_archives).where(columns.vault == vault, columns.archive_id == row.archive_id)
             tx.execute(seen.values(as_of=as_of, gone_at=None))
         else:
             tx.execute(insert(vault_archives).values(values_of(row)))
+            known.add(row.archive_id)
     gone = update(vault_archives).where(columns.vault == vault, columns.as_of < as_of, columns.gone_at.is_(None))
     tx.execute(gone.values(gone_at=as_of))
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from ecogsafe.core.errors import UsageError
 
-_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([kmg]?)(i?)(?:b(?:/s)?)?", re.IGNORECASE)
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([kmg]?)(i?)(?:b(?:/s)?)?", re.IGNORECASE | re.ASCII)
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3}
 #: slower, a part of the least size would take a day, bytes per second
 SLOWEST_RATE = 1000
-_WINDOW = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})")
+_WINDOW = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})", re.ASCII)
 _MINUTE = timedelta(minutes=1)
 #: a window that a change of the clocks swallows opens on the day after
 _LOOK_AHEAD = timedelta(days=3)
@@ -60,7 +60,8 @@ class DailyWindow:
         """Return when the window is open next, ``now`` if it is, in its zone."""
         if self.is_open(now):
             return now.astimezone(self.zone)
-        minute = now.replace(second=0, microsecond=0)
+        # in UTC, whose minutes follow each other
+        minute = now.astimezone(UTC).replace(second=0, microsecond=0)
         while minute - now < _LOOK_AHEAD:
             minute += _MINUTE
             if self.is_open(minute):

@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from uuid import UUID
 
@@ -34,6 +35,8 @@ _OTHER_NATUS_TYPES = tuple(
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _TAR_BLOCK = 512
+#: bytes of gzip that are looked at together
+_STEP = 32
 _LEAST_TEXT = 64
 #: so many bytes are counted, and no fewer
 _MOST_COUNTED, _LEAST_COUNTED = 16_384, 1024
@@ -72,9 +75,21 @@ def _is_gzip(head: bytes) -> bool:
     try:
         inflated = zlib.decompressobj(wbits=31).decompress(head, 1 << 20)
     except zlib.error:
-        return False
+        # damaged: the old scripts packed nothing but tar files, whose first header has a sum of its own
+        return _is_tar(_inflated_before_damage(head))
     # a wrong key may pass the few fixed bytes, but what it inflates to then breaks off soon
     return len(head) < 1024 or len(inflated) > 256
+
+
+def _inflated_before_damage(head: bytes) -> bytes:
+    inflater = zlib.decompressobj(wbits=31)
+    inflated = bytearray()
+    with suppress(zlib.error):
+        for at in range(0, len(head), _STEP):
+            if len(inflated) >= _TAR_BLOCK:
+                break
+            inflated += inflater.decompress(head[at : at + _STEP])
+    return bytes(inflated)
 
 
 def _is_tar(head: bytes) -> bool:
@@ -152,9 +167,10 @@ def _is_zstd(head: bytes) -> bool:
     if not head.startswith(_ZSTD_MAGIC):
         return False
     try:
-        return len(zstandard.ZstdDecompressor().decompressobj().decompress(head)) > 0 or len(head) < 1024
+        zstandard.ZstdDecompressor().decompressobj().decompress(head)
     except zstandard.ZstdError:
         return False
+    return True
 
 
 def looks_random(data: bytes) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ecogsafe.catalog import archives
 from ecogsafe.catalog.archives import VolumeRow
-from ecogsafe.core.errors import EcogsafeError
+from ecogsafe.core.errors import EcogsafeError, ExitStatus
 from ecogsafe.core.events import Item
 from ecogsafe.service.connections import Connection
 from ecogsafe.service.running import Run
@@ -69,6 +69,7 @@ class Indexes:
             if outcome.error is not None:
                 run.fail(outcome.error)
             else:
+                run.tally.note(ExitStatus.PARTIAL)
                 message = "could not be stored; the next run tries again"
                 run.tell(Item(action="index", status="skipped", key=key, store=warm.store.name, message=message))
             return

@@ -128,6 +128,8 @@ class ArchivePlanner:
         for row, members in begun:
             if row.key in sizes:
                 continue  # what stands there is not ours: its number is not used again
+            if members and not any((m.tree, m.path) in left for m in members):
+                continue  # it is of other folders than those given now
             if members and all((file := left.get((m.tree, m.path))) and file.is_as(m) for m in members):
                 chosen = [left.pop((member.tree, member.path)) for member in members]
                 planned = self._members(chosen, [member.stored for member in members])
@@ -136,8 +138,18 @@ class ArchivePlanner:
                     continue
             self._tell("note", "its files changed since it was begun: it starts over under a new key", key=row.key)
             free.append(row.number)
+        self._tell_unknown(code, sizes.keys() - {row.key for row in rows})
         taken = [name.number for key in sizes if (name := parse_volume_key(key)) is not None]
         self._share_out(code, list(left.values()), free, max([highest, *taken]))
+
+    def _tell_unknown(self, code: str, keys: Iterable[str]) -> None:
+        """Say that volumes stand there that this catalogue does not know: files in them may be sent twice."""
+        unknown = [key for key in keys if (name := parse_volume_key(key)) is not None and not name.is_index]
+        if unknown:
+            message = (
+                f"{code}: {len(unknown)} volumes there are not in this catalogue; their files count as not archived"
+            )
+            self._tell("note", message)
 
     def _name(self, code: str, number: int) -> VolumeName:
         return VolumeName(code, self._kind, number, is_index=False)

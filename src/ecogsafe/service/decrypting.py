@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ecogsafe.core.errors import (
+    STOPPING,
     EcogsafeError,
     ExitStatus,
     InterruptedRunError,
@@ -31,9 +32,9 @@ from ecogsafe.service.running import raise_if_all_failed
 from ecogsafe.service.shown_names import code_in, shown_name
 from ecogsafe.service.unlocking import Unlocked, UnlockKeys, unlock
 from ecogsafe.stores.protocol import ObjectInfo
-from ecogsafe.transfer.meter import Meter
 from ecogsafe.transfer.hidden_folder import HiddenFolder
 from ecogsafe.transfer.landing import Landing
+from ecogsafe.transfer.meter import Meter
 from ecogsafe.transfer.receiving import digest_of_file
 from ecogsafe.transfer.unzipping import unzipped
 
@@ -148,7 +149,9 @@ class Decrypting:
             ExitStatus.SOURCE_CHANGED,
         )
         self.tally.note(error.exit_status if is_finding else ExitStatus.PARTIAL)
-        self.tell(ErrorEvent.of(error))
+        # the one that stops the run is told as its end
+        if len(self.request.files) > 1 or error.exit_status not in STOPPING:
+            self.tell(ErrorEvent.of(error))
 
     def _one(self, file: Path, meter: Meter) -> None:
         target = self.request.target(file)

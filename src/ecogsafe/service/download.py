@@ -8,17 +8,26 @@ from ecogsafe.core.errors import UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.service.connections import connected
+from ecogsafe.service.download_old import OldDownload, find_old, tell_old
 from ecogsafe.service.download_planning import DownloadPlan, DownloadRequest, Wanted
 from ecogsafe.service.download_receiving import Receiver
 from ecogsafe.service.download_room import room_for, split_by_presence
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.pacing import pace_of
 from ecogsafe.service.running import Run, raise_if_all_failed
+from ecogsafe.service.unlock_keys import unlock_keys
 from ecogsafe.transfer.meter import Meter
 
 
-def download(run: Run, request: DownloadRequest, password: PasswordSource) -> None:
+def download(
+    run: Run, request: DownloadRequest, password: PasswordSource, *, old_password: PasswordSource | None = None
+) -> None:
     """Carry ``request`` out and tell of every file; nothing is written to the store.
+
+    Parameters
+    ----------
+    old_password
+        Opens what the old scripts locked; needed with ``request.old_locks``.
 
     Raises
     ------
@@ -38,7 +47,8 @@ def download(run: Run, request: DownloadRequest, password: PasswordSource) -> No
     ) as connection:
         plan = DownloadPlan(run, connection, request)
         wanted = plan.wanted
-        if not wanted and not plan.missing and not run.counts.get("not_missing"):
+        old = find_old(run, connection, request, {str(w.target) for w in wanted}) if request.old_locks else []
+        if not wanted and not old and not plan.missing and not run.counts.get("not_missing"):
             raise UsageError(
                 request.url, "holds nothing that fits", next="ecogsafe status shows which subjects are where"
             )
@@ -46,22 +56,37 @@ def download(run: Run, request: DownloadRequest, password: PasswordSource) -> No
             run.fail(missing)
         if request.dry_run:
             _tell_plan(run, request, wanted)
+            tell_old(run, old)
             return
         identities: Sequence[Identity] | None = None
         if any(w.sealed for w in wanted):
             identities = [run.home.identity(password, run.home.recipients(run.catalog))]
-        meter.files_total, meter.bytes_total = len(wanted), sum(w.info.size for w in wanted)
+        meter.files_total = len(wanted) + len(old)
+        meter.bytes_total = sum(w.info.size for w in wanted) + sum(o.info.size for o in old)
         receiver = Receiver(run, connection, request.folder, identities, meter, pace=pace)
         try:
             with meter:
                 receiver.receive_all(wanted, jobs=request.jobs)
         finally:
             receiver.note_acts()
+        if old:
+            keys = unlock_keys(run.home, password=password, old_password=old_password or password)
+            with meter:
+                receiver.failures += OldDownload(run, connection, request, keys, meter).receive_all(old)
         run.tell(meter.now())
     run.check_all_ended(receiver.ended, len(wanted), safe="Complete files are kept, and what came of unfinished ones")
-    raise_if_all_failed(receiver.failures, len(wanted))
+    raise_if_all_failed(receiver.failures, len(wanted) + len(old))
     receiver.check_all_there()
-    run.message = receiver.verdict(len(wanted) + len(plan.missing))
+    run.message = _old_verdict(run, len(old)) if old else receiver.verdict(len(wanted) + len(plan.missing))
+
+
+def _old_verdict(run: Run, copies: int) -> str:
+    """Return what came of a run that opened old copies too: how many files they hold is known only now."""
+    tally = run.tally
+    return (
+        f"{tally.done} files brought back ({copies} old copies opened), {tally.present} were here already, "
+        f"{tally.skipped} skipped, {tally.left_behind} left in the old copies, {tally.failed} failed"
+    )
 
 
 def _tell_plan(run: Run, request: DownloadRequest, wanted: list[Wanted]) -> None:

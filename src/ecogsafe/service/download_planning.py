@@ -20,6 +20,7 @@ from ecogsafe.service.connections import Connection
 from ecogsafe.service.presence import path_of_key
 from ecogsafe.service.running import Run
 from ecogsafe.stores.protocol import OWN_PREFIX, ObjectInfo
+from ecogsafe.transfer.archive.volumes import parse_volume_key
 
 DEFAULT_JOBS = 8
 
@@ -35,6 +36,8 @@ class DownloadRequest:
     #: skip what already stands, by path, below this folder
     missing_in: Path | None = None
     decrypt: bool = True
+    #: also what the old scripts stored: unlock it with the old password and lay it out
+    old_locks: bool = False
     dry_run: bool = False
     jobs: int = DEFAULT_JOBS
     #: as typed: ``20M``, ``18:00-06:00``
@@ -156,7 +159,7 @@ class DownloadPlan:
         if parts is None:
             # a store can hold any name; only those of our own form ever become paths here
             if not info.key.startswith(OWN_PREFIX):
-                self._count("foreign_objects")
+                self._count("archives" if parse_volume_key(info.key) else "foreign_objects")
             return
         target = self._target_of(info.key, is_sealed=is_sealed)
         if not request.selects(parts.code, info.key, target):

@@ -19,7 +19,7 @@ from ecogsafe.service.inventory_listing import list_now
 from ecogsafe.service.inventory_orphans import Orphans
 from ecogsafe.service.inventory_withdrawn import tell_of_withdrawn
 from ecogsafe.service.persons import Confirm
-from ecogsafe.service.price_table import PriceTable, load_price_table
+from ecogsafe.service.price_table import load_price_table
 from ecogsafe.service.running import Run
 from ecogsafe.service.snapshots import Snapshots
 from ecogsafe.service.vault_inventory import known_vault_inventory, vault_inventory
@@ -90,7 +90,10 @@ def inventory(run: Run, request: InventoryRequest, confirm: Confirm) -> None:
         orphans = Orphans(run, connection, prices, comparison.withdrawn)
         orphans.look()
         tell_of_withdrawn(run, listing, counts, comparison.withdrawn, Counter(u.parts.subject for u in orphans.found))
-        _note(run, connection, as_of, counts, prices)
+        _note(run, connection, as_of, counts)
+        run.message = _verdict(counts.states, connection.store.url, adopting=request.adopt)
+        if prices is not None:
+            run.message += f" ({prices.standing})"
         if request.adopt and comparison.unknown:
             Adopting(run, listing).adopt(comparison.unknown)
             Snapshots(run, [connection], run.home.recipients(run.catalog)).send()
@@ -118,13 +121,13 @@ def _tell_own(run: Run, connection: Connection) -> None:
                 status="note",
                 store=connection.store.name,
                 bytes=sum(sizes.values()),
-                message=f"below {OWN_PREFIX}: {words}",
+                message=f"below {OWN_PREFIX}, {sum(sizes.values()):,} bytes: {words}",
                 details={"objects": dict(numbers), "bytes": dict(sizes)},
             )
         )
 
 
-def _note(run: Run, connection: Connection, as_of: str, counts: Counts, prices: PriceTable | None) -> None:
+def _note(run: Run, connection: Connection, as_of: str, counts: Counts) -> None:
     """Count what came of it, and note that the whole store was listed."""
     states = counts.states
     wrong = sum(states[state] for state in WRONG)
@@ -146,12 +149,9 @@ def _note(run: Run, connection: Connection, as_of: str, counts: Counts, prices: 
             store=connection.store_id or None,
             result=", ".join(f"{n} {state.value}" for state, n in states.items()) or "empty",
         )
-    run.message = _verdict(states, connection.store.url)
-    if prices is not None:
-        run.message += f" ({prices.standing})"
 
 
-def _verdict(states: Counter[State], store: str) -> str:
+def _verdict(states: Counter[State], store: str, *, adopting: bool) -> str:
     recorded = states[State.PRESENT] + sum(states[state] for state in WRONG)
     if any(states[state] for state in WRONG):
         text = (
@@ -164,5 +164,6 @@ def _verdict(states: Counter[State], store: str) -> str:
     else:
         text = "no copy is recorded here"
     if states[State.UNKNOWN]:
-        text += f"; {states[State.UNKNOWN]:,} objects are not in the catalogue (--adopt records them)"
+        what = "were not in the catalogue until now" if adopting else "are not in the catalogue (--adopt records them)"
+        text += f"; {states[State.UNKNOWN]:,} objects of our form {what}"
     return text

@@ -103,7 +103,7 @@ class Counts:
         for count in counts:
             month = self._month(count)
             months.append(month)
-            lead = "" if count.subject else "objects of others, whose names may be private and are not shown: "
+            lead = "" if count.subject else f"others, names not shown (they may be private), {count.bytes:,} bytes: "
             yield Item(
                 action="inventory",
                 status="note",
@@ -117,12 +117,13 @@ class Counts:
         for count in counts:
             classes.update(_numbers(count.sizes))
         total = None if None in months else sum((m for m in months if m is not None), Decimal(0))
+        size = sum(count.bytes for count in counts)
         yield Item(
             action="inventory",
             status="note",
             store=store,
-            bytes=sum(count.bytes for count in counts),
-            message=f"in all: {self._words(self.states, classes, total)}",
+            bytes=size,
+            message=f"in all {size:,} bytes: {self._words(self.states, classes, total)}",
             details={"total": True, **self._details(self.states, classes, total)},
         )
 

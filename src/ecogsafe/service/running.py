@@ -149,7 +149,7 @@ class Run:
         except LockedError as error:
             if error.item != name:
                 raise
-            item = "the catalogue" if name == RUN_LEASE else name.removeprefix("subject:")
+            item = "the catalogue" if name == RUN_LEASE else name.removeprefix("subject:").removeprefix("vault:")
             raise LockedError(item, error.problem, safe=error.safe, next=error.next) from error
 
     def refuse_open_journal(self, code: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ecogsafe.catalog import leases, runs, subjects, summaries
+from ecogsafe.catalog import inventories, leases, runs, subjects, summaries
 from ecogsafe.catalog import stores as catalog_stores
 from ecogsafe.catalog import sums as catalog_sums
 from ecogsafe.catalog.copies import LEVELS, Level
@@ -23,7 +23,6 @@ from ecogsafe.service.home import Home
 from ecogsafe.service.key_backup import linking_key_digest, places_with
 from ecogsafe.service.owner import is_dead, word_of
 from ecogsafe.service.running import RUN_LEASE
-
 
 #: one command that has not ended
 RunAtWork = RunRow
@@ -125,9 +124,11 @@ def _report(catalog: Catalog, subject: str | None, settings: Settings, linking_k
         problems += [
             f"{key} at {urls.get(store_id, store_id)} is bad: {reason}"
             for store_id, key, reason in bad_copies
-            if (store_id, key) not in repaired
+            if (store_id, key) not in repaired and reason != inventories.REMOVED
         ]
-        problems += _too_few(sums, settings, stores)
+        withdrawn = {s.code for s in subjects.subjects(tx) if s.withdrawn_at is not None}
+        # of a subject that withdrew nobody wants copies
+        problems += _too_few([s for s in sums if s.subject not in withdrawn], settings, stores)
         running = _at_work(tx)
     states = tuple(_state(t, copied, urls) for t in totals)
     if linking_key and not holding:

@@ -39,11 +39,13 @@ def unlock_keys(
     else:
 
         def identities() -> Sequence[Identity]:
-            home.require()
             try:
                 sealed = home.lab_key.read_bytes()
             except OSError as error:
-                raise LabKeyError("lab-key.age", "cannot be read", next="name a key file with -i") from error
+                problem = f"is needed and cannot be read ({os.strerror(error.errno or 0)})"
+                raise LabKeyError(
+                    "lab-key.age", problem, next="name a key file with -i, or run ecogsafe init --recover SHEET"
+                ) from error
             return [open_lab_key(sealed, password())]
 
     return UnlockKeys(identities=identities, file_password=password, old_password=old_password)

@@ -7,6 +7,7 @@ decided by its content (`ecogsafe.formats.content_end`).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -45,12 +46,14 @@ class UnlockKeys:
     proven: Derivation | None = None
     _identities: Sequence[Identity] | None = None
     _passwords: dict[str, Secret] = field(default_factory=dict)
+    _asking: threading.RLock = field(default_factory=threading.RLock)
 
     def lab(self) -> Sequence[Identity]:
         """Return the keys of sealed data."""
-        if self._identities is None:
-            self._identities = self.identities()
-        return self._identities
+        with self._asking:
+            if self._identities is None:
+                self._identities = self.identities()
+            return self._identities
 
     def of_file(self) -> Secret:
         """Return the password of age files."""
@@ -61,9 +64,10 @@ class UnlockKeys:
         return self._once("old", self.old_password)
 
     def _once(self, name: str, ask: Callable[[], Secret]) -> Secret:
-        if name not in self._passwords:
-            self._passwords[name] = ask()
-        return self._passwords[name]
+        with self._asking:
+            if name not in self._passwords:
+                self._passwords[name] = ask()
+            return self._passwords[name]
 
 
 @dataclass(slots=True)
@@ -191,6 +195,12 @@ def _old(head: bytes, coming: Iterator[bytes], keys: UnlockKeys, item: str) -> U
 
 
 def _judge(head: bytes, password: Secret, lock: Lock, *, is_whole: bool) -> Content | None:
+    content = _content_inside(head, password, lock, is_whole=is_whole)
+    # too little of a zstd frame is fixed for that to be no chance, and the old scripts made none
+    return None if content is Content.ZSTD else content
+
+
+def _content_inside(head: bytes, password: Secret, lock: Lock, *, is_whole: bool) -> Content | None:
     body = head[lock.body_start :][:HEAD_BYTES]
     plain = Unlocker(password, lock).feed(body)
     if is_whole:

@@ -19,6 +19,7 @@ from ecogsafe.transfer.work import Place, Shipment
 
 _DIFFERENT = "another content stands under this name; it is never replaced (--new-version keeps both)"
 _BAD = "the copy under this name is known to be bad; it is never replaced (--new-version sends a good one beside it)"
+_UNREAD = "an adopted object stands under this name, and nobody has read it yet: ecogsafe verify --deep does"
 
 
 @dataclass(slots=True)
@@ -111,7 +112,9 @@ class Planner:
             self.plan.shipments.append(replace(shipment, keys={shipment.places[0].sealed: versioned}))
         else:
             is_bad = any(c.copy is not None and c.copy.bad_at is not None for c in presence.candidates)
-            self.plan.different.append(self._item(file, presence.key, "skipped", _BAD if is_bad else _DIFFERENT))
+            is_unread = any(c.file is not None and c.file.sha256 is None for c in presence.candidates)
+            message = _BAD if is_bad else _UNREAD if is_unread else _DIFFERENT
+            self.plan.different.append(self._item(file, presence.key, "skipped", message))
 
     def _item(self, file: OutgoingFile, key: str, status: str, message: str) -> Item:
         return Item(

@@ -167,6 +167,7 @@ def _tell_there(run: Run, archive: VaultArchiveRow, *, is_withdrawn: bool) -> No
     if is_withdrawn:
         words.append("the subject withdrew: an administrator deletes it with aws glacier delete-archive")
         run.counts["withdrawn"] = run.counts.get("withdrawn", 0) + 1
+        run.tally.note(ExitStatus.PARTIAL)
     run.tally.present += 1
     run.tell(
         Item(

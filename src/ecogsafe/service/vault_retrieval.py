@@ -118,7 +118,7 @@ class _Restore:
         self._tell_waiting(missing)
         run.tell(self._meter.now())
         back = run.tally.done + run.tally.present
-        run.message = f"{back} of {len(self._wanted)} archives are here, tree hashes equal"
+        run.message = f"{back} of {len(self._wanted)} archives are here{', tree hashes equal' if back else ''}"
         if missing:
             run.message += f"; {len(missing)} are being prepared by the store: the same command fetches them later"
 
@@ -231,7 +231,9 @@ class _Restore:
         run.tally.bytes += archive.size
         self._meter.file_done()
         self._tell(
-            archive, "done", "its tree hash is that of the vault's list; it is still locked with the old password"
+            archive,
+            "done",
+            "has the tree hash of the list; ecogsafe decrypt opens it with the old password",
         )
 
     def _failed(self, archive: VaultArchiveRow, error: EcogsafeError) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
-from ecogsafe.catalog import copies, stores, subjects, uploads
+from ecogsafe.catalog import copies, inventories, stores, subjects, uploads
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileRow
@@ -57,6 +58,8 @@ class Withdrawal:
     items: tuple[Removable, ...]
     #: (store, a command that lists everything whose key begins with the code)
     checks: tuple[tuple[str, str], ...]
+    #: (store, copies, time) of copies that `inventory` proved to be removed
+    gone: tuple[tuple[str, int, str], ...]
     #: folders below OUT that may stand on this or another computer
     local_folders: tuple[str, ...]
 
@@ -113,7 +116,8 @@ def withdraw(run: Run, code: str, confirm: Confirm, *, tell: bool = True) -> Wit
     with run.catalog.read() as tx:
         known = subjects.subject(tx, code)
         found = list(_removables(tx, code))
-        checks = list(_checks(tx, code, {item.store for item in found}))
+        gone = list(_gone(tx, code))
+        checks = list(_checks(tx, code, {item.store for item in found} | {store for store, _, _ in gone}))
     is_new = known is None or known.withdrawn_at is None
     if is_new:
         where = f"{len(found)} copies in {len({i.store for i in found})} stores"
@@ -128,11 +132,15 @@ def withdraw(run: Run, code: str, confirm: Confirm, *, tell: bool = True) -> Wit
     run.counts |= {"copies": len(found), "stores": len({item.store for item in found})}
     when = "is withdrawn now" if is_new else f"was withdrawn on {(row.withdrawn_at or '')[:10]}"
     run.message = f"{code} {when}; {len(found)} copies are listed, none was deleted"
+    if gone:
+        run.counts["gone"] = sum(number for _, number, _ in gone)
+        run.message += f"; {run.counts['gone']} more are proven gone"
     return Withdrawal(
         code=code,
         withdrawn_at=row.withdrawn_at or "",
         items=tuple(found),
         checks=tuple(checks),
+        gone=tuple(gone),
         local_folders=subject_folders(code),
     )
 
@@ -163,7 +171,8 @@ def _removables(tx: Transaction, code: str) -> Iterator[Removable]:
     for store in stores.all_stores(tx):
         address = _address(store.url)
         for copy, file in copies.copies_in_store(tx, store.store_id, code):
-            yield _of_copy(store, address, copy, file)
+            if copy.bad_reason != inventories.REMOVED:
+                yield _of_copy(store, address, copy, file)
         for upload in uploads.open_uploads(tx, store.store_id):
             sent_by = upload.key.split("/", 1)[0].partition("_")[0]
             if sent_by == code and upload.upload_id is not None:
@@ -176,6 +185,14 @@ def _removables(tx: Transaction, code: str) -> Iterator[Removable]:
                     storage_class=upload.storage_class,
                     stored_at=upload.created_at,
                 )
+
+
+def _gone(tx: Transaction, code: str) -> Iterator[tuple[str, int, str]]:
+    """Yield the stores that an inventory found without copies they had: how many, and when that was noted last."""
+    urls = {store.store_id: store.url for store in stores.all_stores(tx)}
+    for store_id, rows in groupby(inventories.removed(tx, code), key=lambda row: row.store_id):
+        times = [row.bad_at or "" for row in rows]
+        yield urls[store_id], len(times), max(times)
 
 
 def _of_copy(store: StoreRow, address: StoreAddress | None, copy: CopyRow, file: FileRow) -> Removable:

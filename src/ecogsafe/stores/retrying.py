@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import (
     ChecksumRefusedError,
     InterruptedRunError,
@@ -33,6 +34,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 #: a body that arrives damaged this often is not damaged by chance
 MAX_CHECKSUM_REFUSALS = 3
+#: stores tell when an upload was begun in whole seconds, and another node of one may have another clock
+_SECONDS_ARE_WHOLE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,9 +259,39 @@ class Retrying:
     def begin_upload(self, key: str, *, token: str, size: int, storage_class: str | None = None) -> str:
         """See `Store.begin_upload`.
 
-        A lost answer may leave an empty upload open; `list_uploads` shows it, and no key is touched.
+        An attempt whose answer was lost may have left an empty upload open: it is looked for and aborted.
         """
-        return self._repeat(lambda: self.inner.begin_upload(key, token=token, size=size, storage_class=storage_class))
+        began = monotonic()
+        failures = 0
+        while True:
+            try:
+                upload_id = self.inner.begin_upload(key, token=token, size=size, storage_class=storage_class)
+                break
+            except StoreError as error:
+                failures += 1
+                self._wait(error, failures)
+        if failures:
+            self._abort_lost(key, upload_id, monotonic() - began + _SECONDS_ARE_WHOLE_S)
+        return upload_id
+
+    def _abort_lost(self, key: str, upload_id: str, within_s: float) -> None:
+        """Abort the empty uploads of ``key`` begun at most so long before ``upload_id``, by the store's own clock."""
+        try:
+            begun = [upload for upload in self.list_uploads(key) if upload.key == key and upload.started is not None]
+        except StoreRefusedError:
+            # without the permission to look, the store's own clean-up of empty uploads must do
+            return
+        ours = next((upload.started for upload in begun if upload.upload_id == upload_id), None)
+        for upload in begun:
+            if ours is None or upload.started is None or upload.upload_id == upload_id:
+                continue
+            if abs((ours - upload.started).total_seconds()) > within_s:
+                continue
+            try:
+                if self.capabilities.lists_parts and not self.list_parts(key, upload.upload_id):
+                    self.abort_upload(key, upload.upload_id)
+            except UploadGoneError:
+                continue
 
     def put_part(self, key: str, upload_id: str, number: int, body: Body, *, offset: int, crc64: int) -> UploadedPart:
         """See `Store.put_part`."""

@@ -7,8 +7,9 @@ import zstandard
 
 from ecogsafe.catalog import archives
 from ecogsafe.catalog.sums import add_up
+from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.stores.memory import MemoryStore
-from ecogsafe.transfer.archive import frames, making, sending
+from ecogsafe.transfer.archive import frames, making, volume_pass
 from ecogsafe.transfer.archive.index import parse_index
 from ecogsafe.transfer.archive.indexing import index_of
 from ecogsafe.transfer.archive.members import MemberLostError
@@ -114,8 +115,8 @@ def test_another_zstd_starts_the_volume_over_under_a_new_key(
     store = Watched(MemoryStore())
     _die_at(volumes, store, "put_part", 3)
     compressor = zstandard.ZstdCompressor(level=9, write_checksum=True)
-    monkeypatch.setattr(sending, "compressed_frame", compressor.compress)
-    monkeypatch.setattr(sending, "ZSTD_VERSION", "9.9.9")
+    monkeypatch.setattr(volume_pass, "compressed_frame", compressor.compress)
+    monkeypatch.setattr(volume_pass, "ZSTD_VERSION", "9.9.9")
     volumes.send(_again(volumes, store))
     volumes.bench.check_no_nonce_twice(store)
     volumes.restore_by_stock_tools(store)
@@ -166,3 +167,55 @@ def test_a_lost_answer_to_complete_is_settled_by_asking(volumes: VolumeBench) ->
     assert len(store.parts) == sent, "parts were sent again although the object stands"
     assert volumes.volume().state == "stored"
     volumes.restore_by_stock_tools(store)
+
+
+def test_an_upload_that_the_store_forgot_starts_the_volume_over(volumes: VolumeBench) -> None:
+    store = Watched(MemoryStore())
+    forgotten: list[str] = []
+
+    def forget() -> None:
+        if len(store.parts) == 3 and not forgotten:
+            (upload,) = store.list_uploads()
+            forgotten.append(upload.upload_id)
+            store.inner.abort_upload(KEY, upload.upload_id)
+
+    store.before["put_part"] = forget
+    outcome = volumes.send(volumes.plan(volumes.bench.place(store)), pool=PartPool(1))
+    assert outcome.status is Status.DONE, outcome.error
+    assert forgotten
+    assert "the store forgot the upload" in volumes.bench.told()
+    volumes.bench.check_no_nonce_twice(store)
+    volumes.restore_by_stock_tools(store)
+
+
+def test_a_catalogue_from_before_never_seals_under_the_same_key_again(volumes: VolumeBench) -> None:
+    store = Watched(MemoryStore())
+    _die_at(volumes, store, "put_part", 2)
+    with volumes.bench.catalog.write() as tx:
+        tx.exec_driver_sql("DELETE FROM parts WHERE number > 0")
+        tx.exec_driver_sql("DELETE FROM archive_frames")
+    outcome = volumes.send(_again(volumes, store))
+    assert outcome.status is Status.DONE
+    volumes.bench.check_no_nonce_twice(store)
+    assert "was an older one put back" in volumes.bench.told()
+    volumes.restore_by_stock_tools(store)
+
+
+def test_another_resume_key_starts_the_volume_over(volumes: VolumeBench) -> None:
+    store = Watched(MemoryStore())
+    _die_at(volumes, store, "put_part", 2)
+    volumes.bench.resume_key = bytes(32)
+    assert volumes.send(_again(volumes, store)).status is Status.DONE
+    assert "resume.key" in volumes.bench.told()
+    volumes.restore_by_stock_tools(store)
+
+
+def test_a_key_that_was_taken_meanwhile_is_never_replaced(volumes: VolumeBench) -> None:
+    store = Watched(MemoryStore())
+    work = volumes.plan(volumes.bench.place(store))
+    foreign = b"of somebody else"
+    store.inner.put(KEY, foreign, crc64=crc64nvme(foreign), token="f" * 32)
+    assert volumes.send(work).status is Status.DIFFERENT
+    assert b"".join(store.read(KEY)) == foreign
+    assert volumes.volume().state == "abandoned"
+    assert (volumes.bench.open_uploads(), volumes.bench.keys_resting()) == ([], 0)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ecogsafe.core.errors import EcogsafeError, StoreRefusedError, VerificationError
+from ecogsafe.crypt.age_file import seal
 from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.crypt.keys import generate_identity
@@ -264,6 +265,30 @@ def test_an_index_of_another_object_is_not_believed(store: MemoryStore, volume: 
     assert not index_fits(replace(volume.index, object_crc64nvme=1), info, crc64=None)
     assert not index_fits(volume.index, replace(info, crc64=None), crc64=2)
     assert not index_fits(volume.index, replace(info, size=1), crc64=None)
+
+
+def test_a_frame_that_announces_more_than_it_should_takes_no_memory(identity: X25519Identity, tmp_path: Path) -> None:
+    """Whoever has the public key can seal a frame of a terabyte of zeros."""
+    made = build({named(1): b"a clip " * 1000}, [identity.recipient])
+    # magic, single segment, content size in 8 bytes: 2**40; one last raw block of one byte
+    bomb = b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\x09\x00\x00x"
+    data = seal(bomb, [identity.recipient])
+    frames = (replace(made.index.frames[0], zstd_start=0, zstd_stop=len(bomb)),)
+    index = replace(
+        made.index,
+        frames=frames,
+        tar_size=frames[0].tar_stop,
+        zstd_size=len(bomb),
+        object_size=len(data),
+        object_crc64nvme=crc64nvme(data),
+    )
+    store = stored(data, made.key)
+    (end,) = unpack(store, replace(made, index=index), identity, tmp_path)
+    assert isinstance(end.error, VerificationError)
+    assert "another length" in str(end.error)
+    assert found(tmp_path) == {}
+    large = replace(index.frames[0], tar_stop=1 << 40)
+    assert not index_fits(replace(index, frames=(large,), tar_size=1 << 40), info_of(store, made.key), crc64=None)
 
 
 def test_the_index_survives_its_own_text(volume: Volume) -> None:

@@ -34,14 +34,14 @@ PART_S = 0.05
 _RUN = f"""
 import hashlib, json, os, time
 from ecogsafe.stores.directory import DirectoryStore
-from ecogsafe.transfer.archive import frames, making, planning, sending
+from ecogsafe.transfer.archive import frames, making, planning, volume_pass
 frames.FRAME_BYTES = {MIB}
 planning.plan_volume.__kwdefaults__["least_part"] = {MIB}
 if os.environ.get("OTHER_ZSTD"):
     import zstandard
     other = zstandard.ZstdCompressor(level=7, write_checksum=True)
-    sending.compressed_frame = other.compress
-    making.ZSTD_VERSION = sending.ZSTD_VERSION = "9.9.9"
+    volume_pass.compressed_frame = other.compress
+    making.ZSTD_VERSION = volume_pass.ZSTD_VERSION = "9.9.9"
 put_part = DirectoryStore.put_part
 def noted(self, key, upload_id, number, body, **more):
     line = json.dumps([upload_id, number, hashlib.sha256(body).hexdigest()]) + "\\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+import zstandard
+
 from ecogsafe.core.errors import VerificationError
 from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.crypt.age_stream import ChunkOpener
@@ -12,7 +14,7 @@ from ecogsafe.crypt.errors import PayloadError
 from ecogsafe.crypt.sealed_layout import CHUNK_BYTES, plain_size_of
 from ecogsafe.crypt.unsealer import ChunkRun, open_prefix
 from ecogsafe.stores.protocol import ObjectInfo, Store
-from ecogsafe.transfer.archive.frames import open_frame
+from ecogsafe.transfer.archive.frames import FRAME_BYTES, most_frame_bytes, open_frame
 from ecogsafe.transfer.archive.index import Frame, VolumeIndex
 from ecogsafe.transfer.archive.volume_reader import refused
 
@@ -101,14 +103,19 @@ class FrameFetcher:
             run.finish()
         except PayloadError as error:
             raise refused(self.index.key, f"is damaged: {error.problem}") from error
+        begin = first * CHUNK_BYTES
+        return [
+            self._opened(plain[f.zstd_start - begin : f.zstd_stop - begin], f.tar_stop - f.tar_start) for f in frames
+        ]
+
+    def _opened(self, frame: memoryview, length: int) -> bytes:
         try:
-            return [
-                open_frame(
-                    plain[f.zstd_start - first * CHUNK_BYTES : f.zstd_stop - first * CHUNK_BYTES],
-                    f.tar_stop - f.tar_start,
-                )
-                for f in frames
-            ]
+            # the library takes as much memory as the frame announces
+            if zstandard.frame_content_size(frame) != length:
+                raise refused(self.index.key, "holds a frame of another length than its index says")
+            return open_frame(frame, length)
+        except zstandard.ZstdError as error:
+            raise refused(self.index.key, "a compressed frame of it is damaged") from error
         except VerificationError as error:
             raise refused(self.index.key, error.problem) from error
 
@@ -123,13 +130,16 @@ class FrameFetcher:
 
 
 def index_fits(index: VolumeIndex, info: ObjectInfo, *, crc64: int | None) -> bool:
-    """Return whether ``index`` speaks of the object that stands there now.
+    """Return whether ``index`` speaks of the object that stands there now, and of frames that fit into memory.
 
     Parameters
     ----------
     crc64
         What the catalogue knows of the object where the store tells none.
     """
+    most = most_frame_bytes(FRAME_BYTES)
+    if any(f.tar_stop - f.tar_start > FRAME_BYTES or f.zstd_stop - f.zstd_start > most for f in index.frames):
+        return False
     told = info.crc64 if info.crc64 is not None else crc64
     if told is not None and told != index.object_crc64nvme:
         return False

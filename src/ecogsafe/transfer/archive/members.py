@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ecogsafe.catalog.files import Tree
+from ecogsafe.catalog.files import SeenFile, Tree
 from ecogsafe.catalog.source_stat import SourceStat
-from ecogsafe.core.errors import EcogsafeError, SourceChangedError
+from ecogsafe.core.errors import EcogsafeError, SourceChangedError, SourceUnreadableError
 from ecogsafe.transfer.archive.tar_stream import Entry, TarPlan, header_of, manifest_content
 from ecogsafe.transfer.source import READ_SIZE, FileSource
 
@@ -25,6 +25,21 @@ class MemberSource:
     #: in frames of raw blocks
     stored: bool
     open: Callable[[], FileSource]
+
+
+def seen_member(subject: str, member: MemberSource, sha256: str | None) -> SeenFile:
+    """Return a member as the catalogue notes it."""
+    return SeenFile(
+        tree=member.tree,
+        path=member.entry.path,
+        subject=subject,
+        segment=member.segment,
+        size=member.stat.size,
+        mtime_ns=member.stat.mtime_ns,
+        inode=member.stat.inode,
+        device=member.stat.device,
+        sha256=sha256,
+    )
 
 
 class MemberLostError(SourceChangedError):
@@ -166,11 +181,17 @@ def _read_at(source: FileSource, view: memoryview, offset: int) -> int:
     try:
         count = os.preadv(source.descriptor, [view], offset)
     except OSError as error:
-        raise SourceChangedError(
-            source.name, f"could not be read (error {error.errno})", safe="nothing of it is called stored"
+        raise SourceUnreadableError(
+            source.name,
+            f"could not be read: the disk reports an error ({error.errno})",
+            safe="nothing of it is called stored",
+            next="check the disk, then run the same command again",
         ) from error
     if not count:
         raise SourceChangedError(
-            source.name, "ended early: it changed while it was read", safe="nothing of it is stored"
+            source.name,
+            "ended early: it changed while it was read",
+            safe="nothing of this state of it is called stored",
+            next="wait until nothing writes to it, then run the same command again",
         )
     return count

@@ -13,8 +13,7 @@ from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import SourceUnreadableError
 from ecogsafe.transfer.archive.frames import ZSTD_VERSION, frame_spans
 from ecogsafe.transfer.archive.making import VolumeWork
-from ecogsafe.transfer.archive.members import MemberSource
-from ecogsafe.transfer.archive.sending import seen_member
+from ecogsafe.transfer.archive.members import MemberSource, seen_member
 from ecogsafe.transfer.archive.tar_stream import TarPlan, plan_tar
 from ecogsafe.transfer.archive.volumes import PART_BYTES, VolumeName, part_size_of
 from ecogsafe.transfer.ledger import Ledger
@@ -47,7 +46,7 @@ def plan_volume(
 
     def write(tx: Transaction) -> VolumeRow:
         noted = replace(row, volume_id=files.upsert_file(tx, _seen_volume(row)))
-        ids = files.upsert_files(tx, [seen_member(work, member, None) for member in members])
+        ids = files.upsert_files(tx, [seen_member(row.subject, member, None) for member in members])
         if archives.volume(tx, noted.volume_id) is None:
             archives.add_volume(tx, noted)
         rows = [
@@ -75,6 +74,8 @@ def _work(row: VolumeRow, place: Place, members: Sequence[MemberSource], plan: T
         keys={True: row.key},
         places=(place,),
         open_source=_no_file(row.key),
+        # what the store forgot is begun again by `send_volume`, not by the pipeline
+        again=True,
     )
     return VolumeWork(row=row, shipment=shipment, members=members, plan=plan)
 

@@ -23,6 +23,9 @@ from ecogsafe.ui.cli.store_option import store_url
 @click.option(
     "--missing-in", type=click.Path(path_type=Path), metavar="DIR", help="Only what does not stand below this folder."
 )
+@click.option(
+    "--decrypt", is_flag=True, help="Also open and unpack what the old scripts stored (.enc), with the old password."
+)
 @click.option("--no-decrypt", is_flag=True, help="Keep sealed objects sealed (.age).")
 @click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Requests at once; 16 at most.")
 @click.option("--limit-rate", metavar="RATE", help="Bytes per second, as 20M (20,000,000) or 20Mi.")
@@ -37,6 +40,7 @@ def command(
     subjects: tuple[str, ...],
     globs: tuple[str, ...],
     missing_in: Path | None,
+    decrypt: bool,  # noqa: FBT001
     no_decrypt: bool,  # noqa: FBT001
     jobs: int,
     limit_rate: str | None,
@@ -44,6 +48,8 @@ def command(
     dry_run: bool,  # noqa: FBT001
 ) -> int:
     """Bring files back under the names they had. What is here and right is kept; what differs is never replaced."""
+    if decrypt and no_decrypt:
+        raise click.UsageError("--decrypt contradicts --no-decrypt.")
     request = DownloadRequest(
         folder=folder,
         url=store_url(bucket, url, "--from"),
@@ -51,9 +57,12 @@ def command(
         globs=globs,
         missing_in=missing_in,
         decrypt=not no_decrypt,
+        old_locks=decrypt,
         jobs=jobs,
         limit_rate=limit_rate,
         between=between,
         dry_run=dry_run,
     )
-    return shell.carry_out("download", lambda run: download(run, request, shell.password))
+    return shell.carry_out(
+        "download", lambda run: download(run, request, shell.password, old_password=shell.old_password)
+    )

@@ -26,6 +26,7 @@ COMMANDS = {
     "restore": "cmd_restore",
     "inventory": "cmd_inventory",
     "decrypt": "cmd_decrypt",
+    "modernise": "cmd_modernise",
     "verify": "cmd_verify",
     "status": "cmd_status",
 }
@@ -42,6 +43,7 @@ SUMMARIES = {
     "restore": "Bring a subject back out of archives and cold storage, with price and time first.",
     "inventory": "What a store really holds, against the catalogue; unfinished uploads and what they cost.",
     "decrypt": "Open files of age, or the lab's old OpenSSL DES files.",
+    "modernise": "Old copies in, sealed and recorded copies at today's destinations out.",
     "verify": "Check every copy: by the store's checksum, or by reading it all.",
     "status": "Which subject is where, and how it was proven.",
 }

@@ -87,15 +87,18 @@ def removal_lines(withdrawal: Withdrawal) -> Iterator[str]:
         for item in of_store:
             yield f"# {_facts(item)}"
             yield item.command or f"# remove it by hand: {item.key}"
+    for store, number, at in withdrawal.gone:
+        yield f"\n# {store}: {number:,} objects are proven gone, noted {_moment(at)} by ecogsafe inventory"
     if not withdrawal.items:
-        yield "# no copy is recorded in any store"
+        yield f"# no {'further ' if withdrawal.gone else ''}copy is recorded in any store"
     for store, command in withdrawal.checks:
         yield f"\n# afterwards nothing may be left at {store}, older versions and archives included:"
         yield command
     yield "\n# local files are not recorded by place; below every OUT folder and download folder remove:"
     for folder in withdrawal.local_folders:
         yield f"#   {folder}"
-    yield f"# the checks above show then that they are gone. The linking key keeps {withdrawal.code}."
+    yield "# the checks above show then that they are gone; ecogsafe inventory URL proves and records it."
+    yield f"# The linking key keeps {withdrawal.code}."
 
 
 def _facts(item: Removable) -> str:

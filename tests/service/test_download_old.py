@@ -1,0 +1,179 @@
+"""`download --decrypt`: what the old scripts stored comes back in one go, under today's names."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecogsafe.core.errors import UsageError, WrongPasswordError
+from ecogsafe.core.private import Secret
+from ecogsafe.crypt.checksums import crc64nvme
+from ecogsafe.service.download import download
+from ecogsafe.service.download_planning import DownloadRequest
+from ecogsafe.stores.memory import MemoryStore
+from ecogsafe.stores.protocol import Store
+from tests.formats.builders_avi import clip
+from tests.formats.builders_edf import Edf
+from tests.service.old_locks import OLD_PASSWORD, locked, noise, tar_gz
+from tests.service.small_lab import CODES, PASSWORD, URL, Ended, SmallLab, overwrite
+
+A, B = CODES
+CLIP = f"{A}/{A}_1/{A}_1_0000.avi"
+OTHER = f"{A}/{A}_2/{A}_2_0003.avi"
+RECORDING = f"{B}_edf/{B}_1.edf"
+#: of a made-up patient, forgotten in the old copy
+NAME = "Quillfeather"
+
+
+def content(number: int) -> bytes:
+    return clip() + noise(9000, number)
+
+
+def put(store: Store, key: str, data: bytes) -> None:
+    store.put(key, data, crc64=crc64nvme(data), token="f" * 32)
+
+
+def fetch(lab: SmallLab, *, old: bytes = OLD_PASSWORD, stop: threading.Event | None = None, **wishes: Any) -> Ended:
+    back = lab.folder / "back"
+    back.mkdir(exist_ok=True)
+    wishes.setdefault("old_locks", True)
+    request = DownloadRequest(url=URL, folder=back, **wishes)
+    return lab.run(
+        "download",
+        lambda run: download(run, request, lambda: PASSWORD, old_password=lambda: Secret(old)),
+        stop=stop,
+    )
+
+
+def back(lab: SmallLab) -> dict[str, bytes]:
+    folder = lab.folder / "back"
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def old_store(store: Store) -> Store:
+    """As the old scripts left it: single files, two archives packed in different folders, other people's things."""
+    put(store, f"{CLIP}.enc", locked(content(1)))
+    archive = {OTHER: content(2), f"{A}/{A}_2/{A}_2.eeg": b"short", f"{A}/{NAME}.doc": b"a report"}
+    put(store, f"old/{A}_vid.tar.gz.enc", locked(tar_gz(archive, top="data/to_upload/"), "sha256"))
+    put(store, f"{B}_edf.tar.gz.enc", locked(tar_gz({RECORDING: Edf().build()}), salted=False))
+    put(store, "someone/else.enc", locked(content(5)))
+    put(store, "plans.pdf", b"%PDF-1.4")
+    return store
+
+
+def test_everything_comes_back_under_today_s_names(small_lab: SmallLab, old_store: Store) -> None:
+    ended = fetch(small_lab)
+    assert back(small_lab) == {
+        CLIP: content(1),
+        OTHER: content(2),
+        f"{A}/{A}_2/{A}_2.eeg": b"short",
+        RECORDING: Edf().build(),
+    }
+    assert ended.status == 21, "the report stays in the old copy, and that is told"
+    (left,) = ended.items(status="left_behind")
+    assert NAME not in repr(ended.events)
+    assert left.key == f"old/{A}_vid.tar.gz.enc"
+    again = fetch(small_lab)
+    assert not again.items(status="done")
+    assert len(again.items(status="present")) == 4
+
+
+def test_without_the_option_they_are_not_touched(small_lab: SmallLab, old_store: Store) -> None:
+    assert isinstance(fetch(small_lab, old_locks=False).error, UsageError)
+
+
+def test_one_subject_or_some_paths(small_lab: SmallLab, old_store: Store) -> None:
+    assert fetch(small_lab, subjects=(B,)).status == 0
+    assert set(back(small_lab)) == {RECORDING}
+    fetch(small_lab, globs=("*_1_0000.avi",))
+    assert set(back(small_lab)) == {RECORDING, CLIP}
+
+
+def test_a_dry_run_tells_and_fetches_nothing(small_lab: SmallLab, old_store: Store) -> None:
+    ended = fetch(small_lab, dry_run=True)
+    assert len(ended.items(status="planned")) == 3
+    assert not back(small_lab)
+
+
+def test_today_s_copy_of_the_same_file_is_better(small_lab: SmallLab, old_store: Store) -> None:
+    small_lab.write(f"video/{CLIP}", content(1))
+    small_lab.upload("v", URL)
+    ended = fetch(small_lab, globs=(CLIP,))
+    assert ended.keys("done") == [f"{CLIP}.age"]
+
+
+def test_a_wrong_password_is_called_wrong(small_lab: SmallLab, old_store: Store) -> None:
+    ended = fetch(small_lab, old=b"not it")
+    assert isinstance(ended.error, WrongPasswordError)
+    assert not back(small_lab)
+
+
+def test_what_stands_there_is_never_replaced(small_lab: SmallLab, old_store: Store) -> None:
+    fetch(small_lab, globs=(CLIP,))
+    (small_lab.folder / "back" / CLIP).write_bytes(b"somebody's own")
+    ended = fetch(small_lab, globs=(CLIP,))
+    assert ended.status == 3
+    assert back(small_lab)[CLIP] == b"somebody's own"
+
+
+def test_a_damaged_copy_is_named_and_leaves_nothing(small_lab: SmallLab, old_store: Store) -> None:
+    key = f"{B}_edf.tar.gz.enc"
+    data = bytearray(b"".join(old_store.read(key)))
+    data[-40] ^= 1
+    overwrite(old_store, key, bytes(data))
+    ended = fetch(small_lab, subjects=(B,))
+    assert ended.status == 30
+    assert [e.item for e in ended.errors()] == [key]
+    assert not back(small_lab)
+
+
+class Altering(MemoryStore):
+    """A store that tells a checksum and gives other bytes, at the end where nothing else would notice."""
+
+    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        data = bytearray(b"".join(MemoryStore.read(self, key, start, stop)))
+        if key.endswith(".enc"):
+            data[-500] ^= 1
+        yield bytes(data)
+
+
+def test_bytes_that_are_not_those_of_the_store_s_checksum_leave_nothing(small_lab: SmallLab, in_memory: Any) -> None:
+    altering = in_memory.add(URL, Altering(URL))
+    put(altering, f"{CLIP}.enc", locked(content(1)))
+    ended = fetch(small_lab)
+    assert ended.status == 30
+    assert "did not arrive" in ended.errors()[0].message
+    assert not back(small_lab)
+
+
+def test_an_interruption_keeps_nothing_half_done(small_lab: SmallLab, old_store: Store) -> None:
+    stop = threading.Event()
+    stop.set()
+    ended = fetch(small_lab, stop=stop)
+    assert ended.status == 130
+    assert not back(small_lab)
+
+
+def test_each_old_object_has_its_row_in_the_audit_record(small_lab: SmallLab, old_store: Store) -> None:
+    fetch(small_lab)
+    from sqlalchemy import text
+
+    with small_lab.reading() as tx:
+        rows = tx.execute(text("select act, object, subject from audit where act = 'download'")).all()
+    assert {(row.object, row.subject) for row in rows} == {
+        (f"{CLIP}.enc", A),
+        (f"old/{A}_vid.tar.gz.enc", A),
+        (f"{B}_edf.tar.gz.enc", B),
+    }
+
+
+def test_a_file_of_another_subject_in_an_archive_stays_there(small_lab: SmallLab, store: Store, tmp_path: Path) -> None:
+    put(store, f"{A}_vid.tar.gz.enc", locked(tar_gz({CLIP: content(1), CLIP.replace(A, B): content(2)})))
+    ended = fetch(small_lab)
+    assert set(back(small_lab)) == {CLIP}
+    assert "another subject" in ended.items(status="left_behind")[0].message
