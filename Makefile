@@ -36,7 +36,7 @@ check: $(STAMP)
 	$(BIN)/python tools/file_sizes.py
 
 # Long campaigns: hundreds of kills; the seed is printed, give it back with ECOGSAFE_SEED=…
-SOAK := tests/transfer/test_kills.py tests/transfer/test_download_kills.py tests/service/test_deid_killed.py
+SOAK := tests/transfer/test_kills.py tests/transfer/test_download_kills.py tests/service/test_deid_killed.py tests/service/test_unlocking.py tests/cli/test_old_copies_killed.py
 
 soak: $(STAMP)
 	@ECOGSAFE_SOAK_KILLS=$${ECOGSAFE_SOAK_KILLS:-300} $(BIN)/python -m pytest -q -s $(SOAK)

@@ -37,6 +37,7 @@ _ENVIRONMENT = f"""\
 |---|---|
 | `{shell.HOME}` | The home folder, if `--home` is not given. Default: the user data folder of the platform. |
 | `{shell.PASSWORD_FILE}` | A file (mode 0600) whose first line is the lab password. Without it the password is asked. |
+| `{shell.OLD_PASSWORD_FILE}` | The same for the old lab password, of files locked with OpenSSL. |
 | `{shell.CATALOG_URL}` | The catalogue, if it is not `catalog.sqlite` in the home: an SQLAlchemy URL. |
 | `AWS_ENDPOINT_URL_S3`, `AWS_PROFILE`, `AWS_ACCESS_KEY_ID`, … | Read by the AWS SDK itself, with its own profiles. |
 """
@@ -74,6 +75,10 @@ NOTES = {
     "asked (a folder then reads that file). 0 all recorded copies are there, also with unknown objects beside them; "
     "30 copies are missing, different or bad; 3 something of a withdrawn subject is still there. "
     "The list of an old vault (`glacier://NAME`) takes hours: 31, and a later run reads it ([vaults](vaults.md)).",
+    "decrypt": "Asks the old lab password for OpenSSL files, the lab password for sealed ones. Needs no home for the "
+    "former. What stands under the name is compared and never replaced (3). See [old copies](old-copies.md).",
+    "modernise": "Asks the old lab password. Never changes an old copy. Everything goes sealed; destinations that are "
+    "`plain` or archives are passed over. See [old copies](old-copies.md).",
     "verify": "Without `--deep` it asks no password and reads no data, except in a folder, where it reads every file.",
     "share": "Asks before it begins. Refuses `/`, mount points, home folders, the home of ecogsafe, and links that "
     "lead out of DIR.",
