@@ -51,8 +51,10 @@ def wait_for(fact: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def interrupted(lab: Lab, words: list[str], fact: Callable[[], bool], *, times: int = 1) -> Result:
-    """Run a command, send SIGINT once ``fact`` holds, and return what it said and ended with.
+def interrupted(
+    lab: Lab, words: list[str], fact: Callable[[], bool], *, times: int = 1, number: int = signal.SIGINT
+) -> Result:
+    """Run a command, send a signal once ``fact`` holds, and return what it said and ended with.
 
     A shell tells 130 for a process that ended with 130 and for one that the signal itself ended.
     """
@@ -66,7 +68,7 @@ def interrupted(lab: Lab, words: list[str], fact: Callable[[], bool], *, times: 
     wait_for(fact, process)
     time.sleep(0.3 * (times - 1))  # until parts are under way
     for _ in range(times):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         time.sleep(0.2)
     out, err = process.communicate(timeout=60)
     assert "Traceback" not in err
@@ -74,13 +76,16 @@ def interrupted(lab: Lab, words: list[str], fact: Callable[[], bool], *, times: 
     return Result(("--json", *words), process.returncode, out, err)
 
 
-def test_an_upload_finishes_its_parts_and_goes_on(applied: Lab, large: Path, s3_server: SeaweedServer) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["ctrl-c", "terminal closed"])
+def test_an_upload_finishes_its_parts_and_goes_on(
+    applied: Lab, large: Path, s3_server: SeaweedServer, number: int
+) -> None:
     bucket = s3_server.new_bucket()
     with Proxy(s3_server.endpoint_url) as proxy:
         applied.extra_env = s3_server.env() | {"AWS_ENDPOINT_URL_S3": proxy.url}
         proxy.make(Trouble("delay", is_part, times=99, seconds=_SLOW_S))
         words = ["upload", "-d", str(applied.out), "-b", bucket, "-t", "v"]
-        done = interrupted(applied, words, lambda: len(proxy.parts()) >= 2)
+        done = interrupted(applied, words, lambda: len(proxy.parts()) >= 2, number=number)
         check_stream(done.out, 130)
         assert done.error["code"] == "interrupted"
         assert "run the same command again" in done.error["next"]

@@ -73,6 +73,18 @@ def test_the_place_is_that_of_the_sdk(bucket: str, endpoint_url: str | None, whe
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("endpoint_url", "equal"),
+    [("https://0123456789abcdef.r2.cloudflarestorage.com", True), ("http://127.0.0.1:9", False), (None, False)],
+)
+def test_who_wants_parts_of_one_size(endpoint_url: str | None, equal: bool) -> None:
+    store = connect(
+        "lab-video", endpoint_url=endpoint_url, access_key="k", secret_key=Secret(b"hidden"), region="us-west-2"
+    )
+    assert store.capabilities.equal_parts is equal
+    store.close()
+
+
 def test_profiles_and_the_environment_are_heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with ScriptedServer() as one, ScriptedServer() as two:
         (tmp_path / "config").write_text(

@@ -345,6 +345,35 @@ def test_expired_credentials_are_renewed_once(
     assert tokens == [f"token-{name}" for name in names]
 
 
+def test_credentials_that_were_written_anew_meanwhile_are_found(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another program renews the file, as ``aws sso login`` or a lab's own script does."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    def write(word: str) -> None:
+        file.write_text(
+            f"[default]\naws_access_key_id={word}\naws_secret_access_key=hidden\naws_session_token={word}\n"
+        )
+
+    write("old")
+    found = connect("lab-video", "eeg", endpoint_url=server.url, region="us-west-2")
+    put(found, KEY, b"x")
+    write("new")
+    server.then(error("ExpiredToken", 400))
+    put(found, KEY, b"y")
+    put(found, KEY, b"z")
+    assert [asked.headers["x-amz-security-token"] for asked in server.asked] == ["old", "old", "new", "new"]
+    server.then(error("ExpiredToken", 400))
+    with pytest.raises(StoreCredentialsError):
+        put(found, KEY, b"x")
+    found.close()
+
+
 def test_without_credentials_nothing_is_sent(store: S3Store, server: ScriptedServer) -> None:
     store._wire._credentials = None
     with pytest.raises(StoreRefusedError) as caught:

@@ -12,7 +12,7 @@ from ecogsafe.crypt.age_file import open_sealed
 from tests.servers.proxy import Trouble
 from tests.servers.seaweed import SeaweedServer
 
-from .wire_lab import PART, Ended, Machine, WireLab
+from .wire_lab import PART, STALL_S, Ended, Machine, WireLab
 
 pytestmark = pytest.mark.server
 
@@ -57,8 +57,10 @@ def _write(lab: WireLab, size: int) -> str:
     return lab.write("0001", random.Random(size).randbytes(size))
 
 
-def _upload(lab: WireLab, machine: Machine, *more: str, clock_offset_s: float = 0.0) -> Ended:
-    ended = machine.run(*lab.upload_words, *more, clock_offset_s=clock_offset_s)
+def _upload(
+    lab: WireLab, machine: Machine, *more: str, clock_offset_s: float = 0.0, is_impatient: bool = False
+) -> Ended:
+    ended = machine.run(*lab.upload_words, *more, clock_offset_s=clock_offset_s, is_impatient=is_impatient)
     lab.check_truth(machine)
     return ended
 
@@ -84,9 +86,9 @@ def test_the_answer_is_lost_and_the_object_is_found(
 ) -> None:
     size, is_last = last_request
     key = _write(lab, size)
-    trouble = Trouble(kind, is_last, seconds=1.5 if kind == "stall" else 0)  # type: ignore[arg-type]
+    trouble = Trouble(kind, is_last, seconds=STALL_S if kind == "stall" else 0)  # type: ignore[arg-type]
     lab.proxy.make(trouble)
-    ended = _upload(lab, lab.machines[0])
+    ended = _upload(lab, lab.machines[0], is_impatient=kind == "stall")
     assert trouble.happened == 1
     assert ended.status == 0
     assert _level(lab.machines[0], key) == ["checksum"]

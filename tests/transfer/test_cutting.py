@@ -142,6 +142,18 @@ def test_part_sizes_are_whole_mib_and_never_too_many(object_size: int, expected:
     assert len(range(0, object_size, size)) <= MOST_PARTS
 
 
+@given(st.integers(0, 6 << 40))
+def test_all_parts_but_the_last_are_equal(size: int) -> None:
+    """Some stores take no others (`Capabilities.equal_parts`)."""
+    part_size = part_size_for(size)
+    count = -(-size // part_size) or 1
+    assert count <= MOST_PARTS and part_size % MIB == 0
+    few = min(size, 5 * part_size + 7)
+    parts = part_ranges(few, part_size)
+    assert {p.length for p in parts[:-1]} <= {part_size} and parts[-1].length <= part_size
+    assert sum(p.length for p in parts) == few
+
+
 def test_part_ranges_cover_the_object_once() -> None:
     assert [(p.number, p.start, p.stop, p.length) for p in part_ranges(25, 10)] == [
         (1, 0, 10, 10),

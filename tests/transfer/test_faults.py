@@ -20,7 +20,7 @@ import pytest
 from tests.servers.proxy import Trouble
 from tests.servers.seaweed import SeaweedServer
 
-from .wire_lab import Ended, WireLab, sizes
+from .wire_lab import STALL_S, Ended, WireLab, sizes
 
 CAMPAIGNS = int(os.environ.get("ECOGSAFE_SOAK_KILLS", "10"))
 _XML = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>hidden</Message></Error>"
@@ -74,7 +74,7 @@ def _troubles(numbers: random.Random, count: int) -> list[Trouble]:
                 _PLACES[numbers.choice(list(_PLACES))],
                 times=numbers.choice([1, 1, 2, 4]),
                 skip=numbers.randrange(4),
-                seconds=1.5 if kind == "stall" else 0.0,
+                seconds=STALL_S if kind == "stall" else 0.0,
                 after=numbers.choice([0, 1, 1000, 70_000, numbers.randrange(6 << 20)]),
                 status=status,
                 body=body,
@@ -92,7 +92,7 @@ def lab(tmp_path: Path, s3_server: SeaweedServer) -> Iterator[WireLab]:
 
 def _disturbed(lab: WireLab, troubles: list[Trouble], *words: str) -> Ended:
     lab.proxy.make(*troubles)
-    ended = lab.machines[0].run(*words)
+    ended = lab.machines[0].run(*words, is_impatient=any(t.kind == "stall" for t in troubles))
     lab.proxy.calm()
     told = [(t.kind, t.status, t.after, t.happened) for t in troubles if t.happened]
     assert ended.status in _STOPPED, (told, ended.status, ended.events[-4:], ended.errors)

@@ -41,6 +41,10 @@ PART = 5 << 20
 #: files above this go in parts here
 SMALL = 6 << 20
 
+#: an impatient command waits so long for an answer, and a proxy that stalls longer
+PATIENCE_S = 1.0
+STALL_S = 1.5
+
 #: what every Python of the lab does first: small parts, short waits, and a clock that may be wrong
 _FIRST = f"""
 import datetime, os, sys
@@ -56,7 +60,8 @@ if "ecogsafe" in " ".join(sys.orig_argv):
     ranges.RANGE_BYTES = 4 * ranges.CHUNK_BYTES
     ranges.FIRST_REQUEST_BYTES = 4 * ranges.SEALED_CHUNK_BYTES + 4096
     from ecogsafe.stores import retrying, s3_wire
-    s3_wire.READ_TIMEOUT_S = s3_wire.RECEIVING_TIMEOUT_S = 1.0
+    if "LAB_READ_TIMEOUT_S" in os.environ:
+        s3_wire.READ_TIMEOUT_S = s3_wire.RECEIVING_TIMEOUT_S = float(os.environ["LAB_READ_TIMEOUT_S"])
     Backoff = retrying.Backoff
     retrying.Backoff = lambda: Backoff(first_s=0.02, longest_s=0.1)
     if "ecogsafe.transfer.worker" not in " ".join(sys.orig_argv):
@@ -88,17 +93,19 @@ class Machine:
     #: catalogues that were replaced by an older one
     forgotten: list[Path] = field(default_factory=list)
 
-    def start(self, *words: str, clock_offset_s: float = 0.0) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, clock_offset_s: float = 0.0, is_impatient: bool = False) -> subprocess.Popen[bytes]:
         """Start a command."""
         command = [sys.executable, "-m", "ecogsafe", "--home", str(self.home.root), "--json", *words]
         environment = self.environment | {"LAB_CLOCK_OFFSET_S": str(clock_offset_s)}
+        if is_impatient:
+            environment["LAB_READ_TIMEOUT_S"] = str(PATIENCE_S)
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
 
-    def run(self, *words: str, clock_offset_s: float = 0.0, timeout_s: float = 120.0) -> Ended:
-        """Carry a command out."""
-        child = self.start(*words, clock_offset_s=clock_offset_s)
+    def run(self, *words: str, clock_offset_s: float = 0.0, is_impatient: bool = False) -> Ended:
+        """Carry a command out; an impatient one waits for an answer less long than a proxy that stalls."""
+        child = self.start(*words, clock_offset_s=clock_offset_s, is_impatient=is_impatient)
         try:
-            out, err = child.communicate(timeout=timeout_s)
+            out, err = child.communicate(timeout=300)
         except BaseException:
             child.kill()
             child.communicate()

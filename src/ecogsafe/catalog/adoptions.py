@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, func, insert, select, update
 
 from ecogsafe.catalog import copies as copy_rows
 from ecogsafe.catalog import files as file_rows
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileRow, Tree, check_path, is_unseen
-from ecogsafe.catalog.rows import columns_of, insert_numbered
+from ecogsafe.catalog.rows import columns_of, insert_numbered, values_of
 from ecogsafe.catalog.schema import copies, files
 from ecogsafe.core.clock import utc_stamp
 
@@ -72,7 +72,9 @@ def adopt(tx: Transaction, found: Adoptable) -> bool:
         stored_at=utc_stamp(),
         seen_at=found.seen_at,
     )
-    copy_rows.record_copy(tx, row)
+    values = values_of(row)
+    del values["id"]
+    tx.execute(insert(copies), values)
     return True
 
 

@@ -13,7 +13,7 @@ from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileRow
 from ecogsafe.catalog.rows import columns_of
-from ecogsafe.catalog.schema import copies, files, uploads
+from ecogsafe.catalog.schema import copies, files, intents, uploads
 from ecogsafe.catalog.uploads import UploadRow
 
 #: the reason of a copy that was removed on purpose, after its subject withdrew
@@ -108,6 +108,15 @@ def uploads_by_id(tx: Transaction, store_id: str, upload_ids: Sequence[str]) -> 
         named = uploads.c.upload_id.in_(upload_ids[start : start + _BATCH])
         for row in tx.execute(select(*_UPLOAD).where(uploads.c.store_id == store_id, named)):
             found[row.upload_id] = UploadRow(*row)
+    return found
+
+
+def announced_keys(tx: Transaction, store_id: str, keys: Sequence[str]) -> set[str]:
+    """Return those of ``keys`` that a run of this catalogue once announced, and that may have come true."""
+    found: set[str] = set()
+    for start in range(0, len(keys), _BATCH):
+        here = (intents.c.store_id == store_id, intents.c.key.in_(keys[start : start + _BATCH]))
+        found |= set(tx.execute(select(intents.c.key).where(*here, intents.c.state != "void")).scalars())
     return found
 
 

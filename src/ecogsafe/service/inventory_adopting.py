@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ecogsafe.catalog import adoptions, audit, copies, uploads
+from ecogsafe.catalog import adoptions, audit, copies, inventories, uploads
 from ecogsafe.catalog.adoptions import Adoptable
 from ecogsafe.catalog.audit import Act
 from ecogsafe.catalog.copies import CopyRow
@@ -53,7 +53,10 @@ class Adopting:
             self._adopt(free[start : start + _BATCH])
 
     def _adopt(self, batch: Sequence[Unknown]) -> None:
-        announced = {info.key: found for _, info in batch if (found := self._announced(info)) is not None}
+        with self._run.catalog.read() as tx:
+            keys = inventories.announced_keys(tx, self._connection.store_id, [info.key for _, info in batch])
+        asked = [info for _, info in batch if info.key in keys]
+        announced = {info.key: found for info in asked if (found := self._announced(info)) is not None}
         adopted: list[tuple[KeyParts, ObjectInfo, str]] = []
         with self._run.catalog.write() as tx:
             acts: list[Act] = []
@@ -80,8 +83,6 @@ class Adopting:
         """Return what an earlier run of this catalogue said it would make, if the object is that."""
         with self._run.catalog.read() as tx:
             intents = uploads.intents_for(tx, self._connection.store_id, info.key)
-        if not intents:
-            return None
         try:
             told = self._connection.store.head(info.key, checksum=True)
         except EcogsafeError as error:

@@ -41,6 +41,8 @@ class Capabilities:
     lists_parts: bool
     #: it keeps the ``ecogsafe-upload`` token beside an object; where not, ``token`` is always None
     keeps_token: bool
+    #: every part but the last must have the same size, as those of files have, and those of archives have not
+    equal_parts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ does not tell one gives ``crc64=None``: such a copy is stored, not proven. Nothi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ecogsafe.core.clock import utc_now
@@ -62,6 +63,8 @@ class S3Store:
         ``AES256``, ``aws:kms`` or ``aws:kms:<key id>``; None leaves it to the bucket.
     page_size
         Keys in one answer of a listing; None leaves it to the server.
+    equal_parts
+        See `Capabilities.equal_parts`.
     """
 
     #: limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
@@ -87,6 +90,7 @@ class S3Store:
         place: str | None = None,
         sse: str | None = None,
         page_size: int | None = None,
+        equal_parts: bool = False,
     ) -> None:
         self._client = client
         self._wire = wire
@@ -95,6 +99,7 @@ class S3Store:
         self.url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
         self.name = name or self.url
         self.place = place or f"s3://{bucket}"
+        self.capabilities = replace(self.capabilities, equal_parts=equal_parts)
         self._page_size = page_size
         kind, _, key_id = (sse or "").partition("aws:kms:")
         self._sse = {_SSE: kind or "aws:kms"} if sse else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ecogsafe.core.errors import StoreRefusedError
@@ -15,6 +15,8 @@ from ecogsafe.stores.s3_wire import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Wire
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+#: these want all parts but the last of one size (https://developers.cloudflare.com/r2/objects/multipart-objects/)
+_EQUAL_PARTS = ".r2.cloudflarestorage.com"
 _REQUESTS_BUNDLE = "requests_ca_bundle"
 
 
@@ -60,6 +62,7 @@ def connect(
         place=f"s3://{bucket}" if _is_aws(host) else f"s3://{bucket}@{host}",
         sse=sse,
         page_size=page_size,
+        equal_parts=host.endswith(_EQUAL_PARTS),
     )
 
 
@@ -125,4 +128,16 @@ def _opened(
         raise StoreRefusedError(
             url, "the endpoint is not a URL", next="correct AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL"
         ) from None
-    return client, Wire(client, credentials, bucket, verify=verify, connections=max_pool_connections)
+
+    def renew() -> Any:
+        return Session(botocore_session=Core()).get_credentials()
+
+    wire = Wire(
+        client,
+        credentials,
+        bucket,
+        renew=renew if access_key is None else None,
+        verify=verify,
+        connections=max_pool_connections,
+    )
+    return client, wire

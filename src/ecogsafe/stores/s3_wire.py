@@ -9,7 +9,8 @@ renewed meanwhile.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,8 @@ class Wire:
         Is asked where the bucket is, and to find out anew.
     credentials
         botocore's, which renew themselves if they can; None where it found none.
+    renew
+        Looks for credentials anew, in files that may have been written since; None where they were given.
     verify
         The certificates' file that the SDK was given; None for its own.
     connections
@@ -69,10 +72,19 @@ class Wire:
     """
 
     def __init__(
-        self, client: S3Client, credentials: Any, bucket: str, *, verify: str | None = None, connections: int = 16
+        self,
+        client: S3Client,
+        credentials: Any,
+        bucket: str,
+        *,
+        renew: Callable[[], Any] | None = None,
+        verify: str | None = None,
+        connections: int = 16,
     ) -> None:
         self._addresses = Addresses(client, bucket, verify=verify, connections=connections)
         self._credentials = credentials
+        self._renew = renew
+        self._renewing = threading.Lock()
 
     def head(self, key: str) -> dict[str, Any]:
         """Return what the store says of an object, in the SDK's words (``head_object``)."""
@@ -178,8 +190,8 @@ class Wire:
             code = error.response["Error"]["Code"]
             if response.status in (301, 307, 308) or code in _ELSEWHERE or _other_region(response, address):
                 address = self._addresses.present(instead_of=address)
-            elif code in EXPIRED and self._keys() != keys:
-                keys = self._keys()
+            elif code in EXPIRED and (renewed := self._renewed(keys)) != keys:
+                keys = renewed
             else:
                 raise error
             repeated = True
@@ -188,6 +200,13 @@ class Wire:
         if self._credentials is None:
             raise NoCredentialsError
         return self._credentials.get_frozen_credentials()
+
+    def _renewed(self, expired: Any) -> Any:
+        """Return other keys than those that have expired; the same where there are none."""
+        with self._renewing:
+            if self._renew is not None and self._keys() == expired:
+                self._credentials = self._renew() or self._credentials
+            return self._keys()
 
     def close(self) -> None:
         """Close the connections that are not in use; the others close when their request ends."""

@@ -221,11 +221,12 @@ def test_stopping_keeps_what_came_and_names_nothing_unfinished(
     assert found(tmp_path) == files
 
 
-def test_a_flipped_byte_anywhere_is_found_and_named(
-    volume: Volume, identity: X25519Identity, files: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_a_flipped_byte_anywhere_is_found_and_named(identity: X25519Identity, tmp_path: Path) -> None:
     """Through the index and without it: what has a name is right, what is wrong has none, and the volume is named."""
     draw = random.Random(SEED)
+    files = {named(number): draw.randbytes(size) for number, size in enumerate([0, 1, 70_000, 1_200_000])}
+    files[named(9)] = b"text that repeats itself; " * 10_000
+    volume = build(files, [identity.recipient], part_bytes=400_000)
     for number in range(FLIPS):
         data = bytearray(volume.data)
         position = draw.randrange(len(data)) if number else 0
