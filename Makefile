@@ -35,11 +35,14 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python tools/file_sizes.py
 
-# Long campaigns: hundreds of kills; the seed is printed, give it back with ECOGSAFE_SEED=…
-SOAK := tests/transfer/test_kills.py tests/transfer/test_download_kills.py tests/service/test_deid_killed.py tests/service/test_unlocking.py tests/cli/test_old_copies_killed.py
+# Long campaigns: hundreds of kills and of disturbed lines; the seed is printed, give it back with ECOGSAFE_SEED=…
+SOAK := tests/transfer/test_kills.py tests/transfer/test_download_kills.py tests/transfer/test_wire_kills.py \
+	tests/transfer/test_faults.py tests/transfer/archive/test_volume_kills.py tests/transfer/archive/test_unpacking.py \
+	tests/service/test_deid_killed.py tests/service/test_unlocking.py tests/service/test_restore_kills.py tests/service/test_vault_retrieval.py \
+	tests/cli/test_old_copies_killed.py
 
 soak: $(STAMP)
-	@ECOGSAFE_SOAK_KILLS=$${ECOGSAFE_SOAK_KILLS:-300} $(BIN)/python -m pytest -q -s $(SOAK)
+	@ECOGSAFE_SOAK_KILLS=$${ECOGSAFE_SOAK_KILLS:-500} ECOGSAFE_SOAK_FLIPS=$${ECOGSAFE_SOAK_FLIPS:-1000} $(BIN)/python -m pytest -q -s $(SOAK)
 
 # An hour or two on an idle machine, and 20 GB of room; e.g. make bench BENCH="--quick --runs 1 --only B1"
 BENCH ?=

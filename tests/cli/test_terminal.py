@@ -14,6 +14,8 @@ import pexpect
 import pytest
 
 from tests.cli.lab import PASSWORD, Lab
+from tests.formats.builders_avi import clip
+from tests.service.old_locks import OLD_PASSWORD, locked
 
 Spawn = Callable[..., "pexpect.spawn[str]"]
 _KEY = re.compile(r"AGE-SECRET-KEY-1[0-9A-Z]+")
@@ -232,6 +234,20 @@ def test_a_wrong_password_typed_ends_12(applied: Lab, spawn: Spawn) -> None:
     child.sendline("guess")
     child.expect("wrong-password")
     assert ended(child) == 12
+
+
+def test_decrypt_asks_for_the_old_password_once_and_does_not_show_it(lab: Lab, spawn: Spawn) -> None:
+    files = [lab.folder / f"abcd1234_1_000{n}.avi.enc" for n in (1, 2)]
+    for n, file in enumerate(files):
+        file.write_bytes(locked(clip() + bytes([n]) * 100))
+    child = spawn(lab, "decrypt", *files)
+    child.expect("Old lab password")
+    child.waitnoecho()
+    child.sendline(OLD_PASSWORD.decode())
+    child.expect("2 files opened")
+    assert OLD_PASSWORD.decode() not in (child.before or "")
+    assert ended(child) == 0
+    assert files[1].with_suffix("").read_bytes() == clip() + bytes([1]) * 100
 
 
 def test_show_names_works_on_a_terminal_only(handed_over: Lab, spawn: Spawn) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ecogsafe.core.private import Secret
+from ecogsafe.stores import azure_connect
 from ecogsafe.stores.check import Check
 from ecogsafe.stores.check_uploads import CHECKS
 from ecogsafe.stores.directory import DirectoryStore
@@ -17,6 +18,7 @@ from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.retrying import Retrying
 from ecogsafe.stores.s3_connect import connect
+from tests.servers.azurite import AzuriteServer
 from tests.servers.seaweed import SeaweedServer
 
 MIB = 1 << 20
@@ -44,6 +46,20 @@ def s3_stores(s3_server: SeaweedServer) -> Iterator[dict[str, Store]]:
 
     whole, below, wrapped = make(""), make("lab/eeg"), Retrying(make("other"), pause=_no_pause)
     yield {"bucket": whole, "prefix": below, "retrying": wrapped}
+    for store in (whole, below, wrapped):
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def azure_stores(azurite: AzuriteServer) -> Iterator[dict[str, Store]]:
+    """Give stores of one container; two names a page, so that every listing has several."""
+    container = azurite.new_container()
+
+    def make(prefix: str) -> Store:
+        return azure_connect.connect(container, prefix, environment=azurite.env(), page_size=2)
+
+    whole, below, wrapped = make(""), make("lab/eeg"), Retrying(make("other"), pause=_no_pause)
+    yield {"container": whole, "prefix": below, "retrying": wrapped}
     for store in (whole, below, wrapped):
         store.close()
 
@@ -77,3 +93,10 @@ def test_local_store_keeps(local_store: Store, check: Check) -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_s3_keeps(s3_stores: dict[str, Store], kind: str, check: Check) -> None:
     check(s3_stores[kind], f"check/{check.__name__}/")
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("kind", ["container", "prefix", "retrying"])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_azure_keeps(azure_stores: dict[str, Store], kind: str, check: Check) -> None:
+    check(azure_stores[kind], f"check/{check.__name__}/")

@@ -152,6 +152,7 @@ def test_an_id_that_vanishes_from_a_bucket(small_lab: SmallLab, in_memory: Store
         ("s3://bucket/p/", "s3://bucket/p"),
         ("file:///a b", "file:///a%20b"),
         ("file:///a/", "file:///a"),
+        ("azure://container/p/", "azure://container/p"),
         ("azure://c/p", "azure://c/p"),
         ("nonsense", "nonsense"),
     ],

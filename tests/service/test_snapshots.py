@@ -90,14 +90,14 @@ def test_a_catalogue_on_a_server_is_kept_there(
     two_clips: SmallLab, in_memory: StoresInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = in_memory.add(URL)
-    real = snapshots.Snapshots.send
+    real = snapshots.Snapshots.finish
 
-    def send(self: snapshots.Snapshots) -> None:
+    def finish(self: snapshots.Snapshots) -> None:
         path, self._run.catalog.path = self._run.catalog.path, None
         real(self)
         self._run.catalog.path = path
 
-    monkeypatch.setattr(snapshots.Snapshots, "send", send)
+    monkeypatch.setattr(snapshots.Snapshots, "finish", finish)
     ended = two_clips.upload("v", URL)
     assert ended.status is ExitStatus.DONE
     assert own_objects(store, "catalog/") == []

@@ -57,7 +57,7 @@ def test_wishes_that_contradict_each_other(
 
 def test_a_url_that_is_none(two_clips: SmallLab) -> None:
     assert two_clips.upload("v", "nonsense").status is ExitStatus.USAGE
-    assert two_clips.upload("v", "azure://container").status is ExitStatus.USAGE
+    assert two_clips.upload("v", "azure://c").status is ExitStatus.USAGE
 
 
 def test_recipients_changed_by_hand_stop_everything(two_clips: SmallLab) -> None:
@@ -177,7 +177,7 @@ def test_ctrl_c_when_all_is_done_is_no_interruption(
 ) -> None:
     in_memory.add(URL)
     stop = threading.Event()
-    monkeypatch.setattr("ecogsafe.service.upload.Snapshots.send", lambda _self: stop.set())
+    monkeypatch.setattr("ecogsafe.service.upload.Snapshots.finish", lambda _self: stop.set())
     assert two_clips.upload("v", URL, stop=stop).status is ExitStatus.DONE
 
 

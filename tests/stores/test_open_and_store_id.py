@@ -62,7 +62,11 @@ NO_URLS = [
     "file:///a#hidden",
     "file:///a%00b",
     "file:nas",
-    "azure://hidden",
+    "azure://Hidden",
+    "azure://hi",
+    "azure://hid--den/x",
+    "azure://hidden_x",
+    "azure://hidden/../x",
     "https://hidden@host/bucket",
 ]
 

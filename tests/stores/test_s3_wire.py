@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from ecogsafe.core.errors import (
     StoreUnreachableError,
 )
 from ecogsafe.core.private import Secret
-from ecogsafe.stores import s3_address, s3_wire
+from ecogsafe.stores import s3_address, s3_exchange, s3_wire
 from ecogsafe.stores.bodies import body_crc64, crc64_to_text
 from ecogsafe.stores.check import got, put, sample
 from ecogsafe.stores.retrying import Backoff, Retrying
@@ -210,7 +211,7 @@ def test_a_server_that_stalls_is_given_up(
 
 
 def test_a_server_that_stops_taking_bytes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_address._Connection, "piece_s", 0.2)
+    monkeypatch.setattr(s3_exchange.Connection, "piece_s", 0.2)
     with ScriptedServer(Answer(early=True, delay_s=2)) as server:
         store = make(server.url)
         began = time.monotonic()

@@ -299,3 +299,12 @@ def test_a_store_that_tells_another_checksum_has_a_bad_copy_until_it_tells_ours(
     assert lab.machines[0].run("verify").status == 0
     assert _level(lab.machines[0], key) == ["checksum"]
     assert _upload(lab, lab.machines[0]).status == 0
+
+
+def test_an_upload_that_nobody_can_know_of_is_shown_by_the_inventory(lab: WireLab) -> None:
+    """The line delivers one begin twice: who asked got one answer, and the server has two uploads."""
+    key = _write(lab, LARGE)
+    lab.proxy.make(Trouble("twice", _is_begin))
+    assert _upload(lab, lab.machines[0]).status == 0
+    assert list(lab.open_uploads().values()) == [key]
+    lab.check_uploads_listed(lab.machines[0])

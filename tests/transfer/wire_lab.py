@@ -78,6 +78,11 @@ class Ended:
     events: list[dict[str, Any]]
     errors: str
 
+    @property
+    def told(self) -> str:
+        """The last words, with the status."""
+        return f"{self.status}: " + "; ".join(e.get("message", "") for e in self.events[-4:]) + self.errors
+
     def items(self, action: str) -> dict[str, str]:
         """Return the status of every object that was told of, by key."""
         found = [e for e in self.events if e["message_type"] == "item" and e.get("action") == action]
@@ -313,6 +318,13 @@ class WireLab:
         """Return the id of every upload that some catalogue calls open."""
         query = "SELECT upload_id FROM uploads WHERE state = 'open' AND upload_id IS NOT NULL"
         return {str(upload_id) for machine in self.machines for (upload_id,) in machine.rows(query)}
+
+    def check_uploads_listed(self, machine: Machine) -> None:
+        """Fail if an upload is open at the server, and `inventory` does not show it."""
+        ended = machine.run("inventory", self.url)
+        shown = {e.get("details", {}).get("upload_id") for e in ended.events if e["message_type"] == "item"}
+        left = {upload_id: key for upload_id, key in self.open_uploads().items() if upload_id not in shown}
+        assert left == {}, "uploads are open at the server, and nobody would ever hear of them"
 
 
 def sizes(numbers: random.Random, *, large: int, small: int) -> Mapping[str, int]:

@@ -23,9 +23,7 @@ from ecogsafe.core.errors import (
 )
 
 ITEM = "catalogue"
-REBUILD = (
-    "put the newest sealed snapshot back: age -d -i lab-key.age (a store's _ecogsafe/catalog/, see docs/format.md)"
-)
+REBUILD = "ecogsafe catalog rebuild --from URL, URL being a store with data of this lab"
 
 #: primary result codes, https://www.sqlite.org/rescode.html
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

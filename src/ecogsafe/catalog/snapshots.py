@@ -50,7 +50,8 @@ def _back_up(source: Path, target: Path) -> None:
         there.execute("PRAGMA journal_mode=DELETE").fetchone()
 
 
-def _check(path: Path) -> None:
+def check_whole(path: Path) -> None:
+    """Raise DamagedCatalogueError unless every page and every reference of the database ``path`` is whole."""
     with closing(sqlite3.connect(path)) as copy:
         whole = copy.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
         if not whole or copy.execute("PRAGMA foreign_key_check").fetchone() is not None:
@@ -93,7 +94,7 @@ def copy_database(catalog: Catalog, path: Path, *, replace: bool = False) -> Non
         with as_our_errors():
             _new_file(temporary)
             _back_up(_source(catalog), temporary)
-            _check(temporary)
+            check_whole(temporary)
             _publish(temporary, path, replace=replace)
     except OSError as error:
         raise _os_failure(error) from error
@@ -127,7 +128,7 @@ def snapshot_to(catalog: Catalog, path: Path) -> None:
                     copy.execute(statement)
                 copy.execute("COMMIT")
                 copy.execute("VACUUM INTO ?", (str(lean),))
-            _check(lean)
+            check_whole(lean)
             _publish(lean, path, replace=False)
     except OSError as error:
         raise _os_failure(error) from error

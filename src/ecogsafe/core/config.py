@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,6 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ecogsafe.core.errors import ConfigError
 
 T = TypeVar("T")
+#: the owner must read back what was written; nobody else changes or runs it without being named in the group
+_MODE = re.compile(r"0?6[0246][04]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,10 @@ class Destination:
     plain: bool = False
     #: seal EDF/BDF too
     encrypt: bool = False
+    #: of what is made there, ``file://`` only
     group: str | None = None
+    #: of files there, octal as "0640"
+    mode: str | None = None
     sse: str | None = None
     offsite: bool | None = None
 
@@ -158,6 +164,10 @@ def _destination(table: Mapping[str, Any]) -> Destination:
     destination = _build(Destination, table, "destination.")
     if not destination.url.startswith(("s3://", "azure://", "file:///")):
         raise _wrong("destination.url", "s3://bucket[/prefix], azure://container[/prefix] or file:///path")
+    if destination.mode is not None and not _MODE.fullmatch(destination.mode):
+        raise _wrong("destination.mode", 'an octal mode that lets the owner read and write, such as "0640"')
+    if (destination.group or destination.mode) and not destination.url.startswith("file://"):
+        raise _wrong("destination.group", "left out but for file:// (mode too)")
     if not destination.types or not set(destination.types) <= {"v", "e"}:
         raise _wrong("destination.types", 'a list of "v" and "e"')
     return destination

@@ -262,6 +262,13 @@ class NoSpaceError(EcogsafeError):
     exit_status = ExitStatus.PARTIAL
 
 
+class NotNotifiedError(EcogsafeError):
+    """People could not be told how a run ended; the run itself is not worse for it."""
+
+    code = "not-notified"
+    exit_status = ExitStatus.PARTIAL
+
+
 class VerificationError(EcogsafeError):
     """Bytes are not what their digest says."""
 

@@ -46,6 +46,17 @@ def archive(run: Run, request: ArchiveRequest) -> None:
     outgoings = [find_outgoing(folder, request.data_type) for folder in request.folders]
     for outgoing in outgoings:
         tell_left(run, outgoing, "archive")
+    archive_found(run, request, outgoings)
+
+
+def archive_found(run: Run, request: ArchiveRequest, outgoings: Sequence[Outgoing]) -> None:
+    """Carry out a completed ``request`` for what was found below its folders.
+
+    Raises
+    ------
+    UsageError, LockedError, EcogsafeError
+        As `archive`.
+    """
     with ExitStack() as stack:
         files = _files(stack, request, outgoings)
         if not files:
@@ -194,7 +205,7 @@ def _carry_out(
             raise senders.bugs[0]
         run.tell(context.meter.now())
         raise_if_all_failed(failures, len(plan.volumes))
-        snapshots.send()
+        snapshots.finish()
     run.check_stop(safe=_KEPT)
     make_up_for_keys(run)
     tally = run.tally

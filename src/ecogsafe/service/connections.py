@@ -12,10 +12,11 @@ from ecogsafe.catalog.database import Catalog
 from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import StoreRefusedError, UsageError, WrongStoreError
 from ecogsafe.core.events import EventSink, Item
+from ecogsafe.stores.directory_access import Access
 from ecogsafe.stores.limited import Rate
 from ecogsafe.stores.open import open_store, parse_store_url
 from ecogsafe.stores.protocol import ObjectInfo, Store
-from ecogsafe.stores.retrying import Wait
+from ecogsafe.stores.retrying import Backoff, Wait
 from ecogsafe.stores.store_id import StoreId, create_store_id, read_store_id
 from ecogsafe.transfer.store_order import StoreOrder
 
@@ -78,6 +79,8 @@ def connected(
     stop: threading.Event | None = None,
     tell: EventSink | None = None,
     rate: Rate | None = None,
+    backoff: Backoff | None = None,
+    access: Access | None = None,
 ) -> Iterator[Connection]:
     """Open the store at ``url`` for this run.
 
@@ -94,6 +97,10 @@ def connected(
         Is told when the store is in trouble and asked again, and when its clock is not ours.
     rate
         How fast bytes may move, shared with the other stores of the run.
+    backoff
+        How often it is tried again; None: as long as something that matters is worth.
+    access
+        Group and mode of what is made in a folder (``file://``).
 
     Raises
     ------
@@ -103,7 +110,7 @@ def connected(
         It cannot be reached or refuses.
     """
     on_wait = telling_of_waits(tell) if tell else None
-    store = open_store(url, name=name, sse=sse, stop=stop, on_wait=on_wait, rate=rate)
+    store = open_store(url, name=name, sse=sse, stop=stop, on_wait=on_wait, rate=rate, backoff=backoff, access=access)
     try:
         found = read_store_id(store)
         _refuse_stranger(catalog, store, found)
@@ -114,7 +121,7 @@ def connected(
                 catalog_stores.remember_store(tx, found.store_id, store.url, _kind(url))
             if tell is not None and found.seen is not None:
                 _tell_clock(tell, store, found.seen)
-        yield Connection(store, found.store_id if found else "", StoreOrder(url, store.name, sse))
+        yield Connection(store, found.store_id if found else "", StoreOrder(url, store.name, sse, access))
     finally:
         store.close()
 

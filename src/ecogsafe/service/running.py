@@ -107,6 +107,23 @@ class Run:
         """
         self._hold(f"subject:{code}", shared=shared)
 
+    def release_subject(self, code: str) -> None:
+        """Give the lease on a subject back before the end of the run: nothing is done with it after all."""
+        lease = self._held.pop(f"subject:{code}", None)
+        if lease is not None:
+            with self.catalog.write() as tx:
+                leases.release(tx, lease)
+
+    def hold_backup(self) -> None:
+        """Take the lease of the nightly job until the end of the run.
+
+        Raises
+        ------
+        LockedError
+            Last night's is still at work.
+        """
+        self._hold("backup", shared=False)
+
     def hold_vault(self, url: str) -> None:
         """Take an old vault for this run alone: each of its jobs is asked for once, and some cost money.
 

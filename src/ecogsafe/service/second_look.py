@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 
 from ecogsafe.catalog import copies, uploads
 from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.catalog.uploads import IntentRow
 from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import InterruptedRunError
@@ -23,12 +25,14 @@ from ecogsafe.transfer.work import Place, Shipment
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
+class Content:
     """What one full read of the source gave."""
 
     sha256: str
     crc64: int
     size: int
+    #: of the source as it was read
+    stat: SourceStat
 
 
 class SecondLook:
@@ -38,13 +42,24 @@ class SecondLook:
     ----------
     record
         Whether what is found out is noted; a dry run only looks.
+    read
+        What was read by now, by ``tree/path``; several places share one reading of a file.
     """
 
-    def __init__(self, context: TransferContext, shipment: Shipment, place: Place, *, record: bool) -> None:
+    def __init__(
+        self,
+        context: TransferContext,
+        shipment: Shipment,
+        place: Place,
+        *,
+        record: bool,
+        read: MutableMapping[str, Content] | None = None,
+    ) -> None:
         self._context = context
         self._shipment = shipment
         self._place = place
         self._record = record
+        self._known = {} if read is None else read
 
     def judge(self, presence: Presence) -> Presence:
         """Return PRESENT with the key of an object that holds the file as it is now; else DIFFERENT, or SEND.
@@ -67,7 +82,11 @@ class SecondLook:
         is_free = self._place.store.head(presence.key) is None
         return Presence(Need.SEND if is_free else Need.DIFFERENT, presence.key, presence.candidates)
 
-    def _read(self, source: Source) -> _Content:
+    def _read(self, source: Source) -> Content:
+        name = f"{self._shipment.tree}/{self._shipment.path}"
+        known = self._known.get(name)
+        if known is not None and known.stat == source.stat:
+            return known
         digest = hashlib.sha256()
         crc = 0
         for piece in source.pieces():
@@ -76,9 +95,10 @@ class SecondLook:
             digest.update(piece)
             crc = crc64nvme(piece, crc)
         source.check_unchanged()
-        return _Content(digest.hexdigest(), crc, source.size)
+        self._known[name] = Content(digest.hexdigest(), crc, source.size, source.stat)
+        return self._known[name]
 
-    def _is_same(self, source: Source, candidate: Candidate, content: _Content) -> bool:
+    def _is_same(self, source: Source, candidate: Candidate, content: Content) -> bool:
         if candidate.is_trusted and candidate.file is not None and candidate.file.sha256 == content.sha256:
             if self._record:
                 note_file(self._context, self._shipment, source, sha256=content.sha256)
@@ -94,7 +114,7 @@ class SecondLook:
         file_id = note_file(self._context, self._shipment, source, sha256=content.sha256)
         return self._adopt(candidate, replace(intent, file_id=file_id), info)
 
-    def _announced(self, candidate: Candidate, content: _Content, info: ObjectInfo) -> IntentRow | None:
+    def _announced(self, candidate: Candidate, content: Content, info: ObjectInfo) -> IntentRow | None:
         """Return the intent of ours, of an earlier run, that the object is."""
         if candidate.copy is not None and not is_proven_good(
             candidate.copy, "stored" if info.crc64 is None else "checksum"
@@ -103,7 +123,7 @@ class SecondLook:
         announced = self._context.ledger.read(lambda tx: uploads.intents_for(tx, self._place.store_id, candidate.key))
         return next((i for i in announced if i.sha256 == content.sha256 and matches(info, i)), None)
 
-    def _equal(self, candidate: Candidate, content: _Content, info: ObjectInfo) -> IntentRow | None:
+    def _equal(self, candidate: Candidate, content: Content, info: ObjectInfo) -> IntentRow | None:
         """Return an intent for a plain object of another machine: the store's checksum says it is these bytes."""
         is_bad = candidate.copy is not None and not is_proven_good(candidate.copy, "checksum")
         if self._place.sealed or is_bad or (info.crc64, info.size) != (content.crc64, content.size):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from ecogsafe.catalog import stores as catalog_stores
 from ecogsafe.catalog.snapshots import snapshot_to
 from ecogsafe.core.clock import monotonic, utc_now
 from ecogsafe.core.errors import EcogsafeError, ExitStatus, NoSpaceError
@@ -13,9 +14,10 @@ from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_file import seal
 from ecogsafe.crypt.age_recipients import Recipient
 from ecogsafe.crypt.checksums import crc64nvme
-from ecogsafe.service.connections import Connection
+from ecogsafe.service.connections import Connection, connected, one_url
 from ecogsafe.service.running import Run
 from ecogsafe.stores.protocol import Store
+from ecogsafe.stores.retrying import Backoff
 
 PREFIX = "_ecogsafe/catalog/"
 #: DESIGN 5.11: every 15 minutes within a run, seconds
@@ -23,15 +25,31 @@ EVERY_S = 900.0
 #: what a run that was killed may have left in the home
 _TEMPORARY = ".snapshot-"
 _LEFT_OVER_S = 86_400.0
+#: a place that the run itself does not need is not waited for
+_BRIEFLY = Backoff(attempts=2)
 
 
 class Snapshots:
-    """The snapshots of one run, for every store it works with."""
+    """The snapshots of one run, for every store it works with.
 
-    def __init__(self, run: Run, connections: Sequence[Connection], recipients: Sequence[Recipient]) -> None:
+    Parameters
+    ----------
+    pass_over
+        URLs of destinations that failed in this run: they are not tried once more.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        connections: Sequence[Connection],
+        recipients: Sequence[Recipient],
+        *,
+        pass_over: Iterable[str] = (),
+    ) -> None:
         self._run = run
         self._stores = [connection.store for connection in connections]
         self._recipients = recipients
+        self._passed_over = {one_url(url) for url in pass_over}
         self._sent = monotonic()
 
     def send_if_due(self) -> None:
@@ -39,8 +57,18 @@ class Snapshots:
         if monotonic() - self._sent >= EVERY_S:
             self.send()
 
+    def finish(self) -> None:
+        """Do `send` at the end of the run, for every other destination of the config too (DESIGN 5.11).
+
+        That a place this run does not work with is out of reach does not spoil it, but is told.
+        """
+        self._send(self._elsewhere())
+
     def send(self) -> None:
         """Seal a consistent copy of the catalogue and put it into every store; a failure is told and counted."""
+        self._send(())
+
+    def _send(self, elsewhere: Sequence[str]) -> None:
         self._sent = monotonic()
         if self._run.catalog.path is None:
             message = "the catalogue is on a server, whose own backup keeps it: no snapshot was stored"
@@ -55,20 +83,36 @@ class Snapshots:
         key = f"{PREFIX}{stamp}-{secrets.token_hex(4)}.sqlite.age"
         for store in self._stores:
             try:
-                store.put(key, sealed, crc64=crc64nvme(sealed), token=secrets.token_hex(16))
+                self._put(store, key, sealed)
             except EcogsafeError as error:
                 self._fail(error, store)
-                continue
-            self._run.tell(
-                Item(
-                    action="snapshot",
-                    status="done",
-                    key=key,
-                    store=store.name,
-                    bytes=len(sealed),
-                    message="sealed copy of the catalogue",
-                )
+        for url in elsewhere:
+            try:
+                with connected(self._run.catalog, url, stop=self._run.stop, backoff=_BRIEFLY) as connection:
+                    self._put(connection.store, key, sealed)
+            except EcogsafeError as error:
+                message = f"no snapshot of the catalogue there this time: {error.problem}"
+                self._run.tell(Item(action="snapshot", status="note", store=url, message=message))
+
+    def _put(self, store: Store, key: str, sealed: bytes) -> None:
+        store.put(key, sealed, crc64=crc64nvme(sealed), token=secrets.token_hex(16))
+        self._run.tell(
+            Item(
+                action="snapshot",
+                status="done",
+                key=key,
+                store=store.name,
+                bytes=len(sealed),
+                message="sealed copy of the catalogue",
             )
+        )
+
+    def _elsewhere(self) -> list[str]:
+        """Return the other destinations of the config that this lab has met: nobody else's folder gets an id."""
+        urls = dict.fromkeys(one_url(d.url) for d in self._run.home.settings().destination)
+        at_hand = {store.url for store in self._stores} | self._passed_over
+        with self._run.catalog.read() as tx:
+            return [url for url in urls if url not in at_hand and catalog_stores.store_by_url(tx, url) is not None]
 
     def _sealed(self) -> bytes:
         root = self._run.home.root

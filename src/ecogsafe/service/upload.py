@@ -67,6 +67,7 @@ def upload(run: Run, request: UploadRequest) -> None:
             stop=run.stop,
             tell=run.tell,
             rate=pace.rate,
+            access=request.access,
         ) as connection:
             snapshots = Snapshots(run, [connection], recipients)
             with closing(Ledger(run.catalog)) as ledger:
@@ -82,7 +83,7 @@ def upload(run: Run, request: UploadRequest) -> None:
                     )
                     return
                 ended = _send(run, context, planner.plan, request, snapshots)
-            snapshots.send()
+            snapshots.finish()
             run.check_all_ended(ended, len(planner.plan.shipments), safe=_KEPT)
             make_up_for_keys(run)
             run.message = _verdict(run, connection)

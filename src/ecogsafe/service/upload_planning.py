@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 
 from ecogsafe.core.errors import EcogsafeError, ExitStatus, InterruptedRunError, StoreError
@@ -11,10 +11,11 @@ from ecogsafe.service.connections import Connection
 from ecogsafe.service.outgoing import OutgoingFile
 from ecogsafe.service.presence import Listing, Need, Presence, judge, key_for
 from ecogsafe.service.running import Run
-from ecogsafe.service.second_look import SecondLook
+from ecogsafe.service.second_look import Content, SecondLook
 from ecogsafe.service.upload_request import UploadRequest
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.file_order import Cleared, FileOrder
+from ecogsafe.transfer.needless import abandon_needless, keys_left_open
 from ecogsafe.transfer.work import Place, Shipment
 
 _DIFFERENT = "another content stands under this name; it is never replaced (--new-version keeps both)"
@@ -45,6 +46,8 @@ class Planner:
         The text of every file that may go plain, by what messages call the file.
     root
         Descriptor of DIR.
+    read
+        What was read by now to be compared; the planners of several stores share it.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class Planner:
         request: UploadRequest,
         cleared: Mapping[str, Cleared],
         root: int,
+        *,
+        read: MutableMapping[str, Content] | None = None,
     ) -> None:
         self._run = run
         self._context = context
@@ -62,6 +67,7 @@ class Planner:
         self._request = request
         self._cleared = cleared
         self._root = root
+        self._read: MutableMapping[str, Content] = {} if read is None else read
         self._places = {
             sealed: Place(
                 store=connection.store,
@@ -73,6 +79,7 @@ class Planner:
             for sealed in (True, False)
         }
         self._listing = Listing(run.catalog, connection)
+        self._left_open = keys_left_open(context, self._places[True])
         self.plan = UploadPlan()
 
     def add(self, file: OutgoingFile) -> None:
@@ -90,13 +97,15 @@ class Planner:
             self._listing.read(file.path.split("/", 1)[0] + "/", file.parts.code)
             presence = judge(self._listing, file, key)
             if presence.need is Need.READ:
-                looking = SecondLook(self._context, shipment, place, record=not self._request.dry_run)
+                looking = SecondLook(self._context, shipment, place, record=not self._request.dry_run, read=self._read)
                 presence = looking.judge(presence)
         except (StoreError, InterruptedRunError):
             raise
         except EcogsafeError as error:
             self._run.fail(error)
             return
+        if presence.need in (Need.PRESENT, Need.DIFFERENT) and key in self._left_open and not self._request.dry_run:
+            abandon_needless(self._context, place, key)
         self._decide(file, shipment, presence)
 
     def _decide(self, file: OutgoingFile, shipment: Shipment, presence: Presence) -> None:

@@ -227,12 +227,23 @@ def _delete_command(address: StoreAddress | None, key: str, version_id: str | No
         return None
     if address.folder is not None:
         return shlex.join(["rm", "--", str(address.folder / key)])
+    if address.scheme == "azure":
+        return _azure_delete_command(address, key, version_id)
     words = ["aws", "s3api", "delete-object", "--bucket", address.bucket, "--key", _full_key(address, key)]
     return shlex.join([*words, *(["--version-id", version_id] if version_id is not None else [])])
 
 
+def _azure_delete_command(address: StoreAddress, key: str, version_id: str | None) -> str:
+    """Return what makes the blob an older version, where the account keeps those, and then deletes that version."""
+    words = ["az", "storage", "blob", "delete", "--container-name", address.bucket, "--name", _full_key(address, key)]
+    if version_id is None:
+        return shlex.join(words)
+    return f"{shlex.join(words)} && {shlex.join([*words, '--version-id', version_id])}"
+
+
 def _abort_command(address: StoreAddress | None, key: str, upload_id: str) -> str | None:
-    if address is None or address.folder is not None:
+    # Azure has no such command: it drops the parts a week after the last of them came
+    if address is None or address.scheme != "s3":
         return None
     words = ["aws", "s3api", "abort-multipart-upload", "--bucket", address.bucket, "--key", _full_key(address, key)]
     return shlex.join([*words, "--upload-id", upload_id])
@@ -246,6 +257,9 @@ def _checks(tx: Transaction, code: str, urls: set[str]) -> Iterator[tuple[str, s
             continue
         if address.folder is not None:
             yield url, f"ls -d -- {shlex.quote(str(address.folder / code))}*"
+        elif address.scheme == "azure":
+            words = ["az", "storage", "blob", "list", "--container-name", address.bucket, "--include", "vsd"]
+            yield url, shlex.join([*words, "--prefix", _full_key(address, code)])
         else:
             words = ["aws", "s3api", "list-object-versions", "--bucket", address.bucket]
             yield url, shlex.join([*words, "--prefix", _full_key(address, code)])

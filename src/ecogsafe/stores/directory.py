@@ -20,6 +20,7 @@ from ecogsafe.core.errors import (
 )
 from ecogsafe.stores import directory_uploads as uploads
 from ecogsafe.stores.bodies import body_size, buffers, crc64_of, leaving
+from ecogsafe.stores.directory_access import Access
 from ecogsafe.stores.directory_files import (
     CHUNK_BYTES,
     chunks,
@@ -48,11 +49,15 @@ class DirectoryStore:
         The root; every key is a path below it.
     folder_mode, file_mode
         Permissions of what is made, before the process's umask.
+    access
+        Group and mode that what is made gets in the end, whatever the umask is.
 
     Raises
     ------
     StoreUnreachableError
         ``folder`` is not there, here and in every method.
+    StoreRefusedError
+        This machine does not know the group of ``access``.
     """
 
     capabilities = Capabilities(
@@ -74,10 +79,14 @@ class DirectoryStore:
         name: str | None = None,
         folder_mode: int = 0o770,
         file_mode: int = 0o660,
+        access: Access | None = None,
     ) -> None:
         self.url = url or folder.absolute().as_uri()
         self.name = name or self.url
-        self._tree = Tree(folder, self.url, folder_mode)
+        self._tree = Tree(folder, self.url, folder_mode, access)
+        self._access = access
+        if access is not None:
+            access.group_id(self.url)
         self._file_mode = file_mode
         self.place = f"device:{self._tree.device:x}"
 
@@ -171,6 +180,8 @@ class DirectoryStore:
     def _publish(
         self, key: str, fd: int, temporary: Path, target: Path, crc64: int, size: int, *, replace: bool
     ) -> ObjectInfo:
+        if self._access is not None:
+            self._access.give(fd, self.url)
         os.fsync(fd)
         if crc64_from_disk(fd) != (size, crc64):
             raise ChecksumRefusedError(

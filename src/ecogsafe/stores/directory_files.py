@@ -194,20 +194,23 @@ def remove_abandoned(folder: Path, *, older_than_s: float = ABANDONED_AFTER_S) -
     return removed
 
 
-def make_folder(folder: Path, mode: int, url: str) -> None:
-    """Make one folder where there is none, and its name durable.
+def make_folder(folder: Path, mode: int, url: str) -> bool:
+    """Make one folder where there is none, and its name durable; return whether it was made now.
 
     Raises
     ------
     StoreRefusedError
         Something that is not a folder has the name.
     """
+    made = True
     try:
         folder.mkdir(mode)
     except FileExistsError:
+        made = False
         there = folder.lstat().st_mode
         if stat.S_ISLNK(there):
             raise refuse_link(url) from None
         if not stat.S_ISDIR(there):
             raise disk_error(url, NotADirectoryError(errno.ENOTDIR, "")) from None
     fsync_directory(folder.parent)
+    return made

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ecogsafe.core.errors import StoreRefusedError, StoreUnreachableError
+from ecogsafe.stores.directory_access import Access
 from ecogsafe.stores.directory_files import (
     disk_error,
     disk_errors,
@@ -30,10 +31,11 @@ class Tree:
         ``root`` is not there, or (later) another folder is there than at first.
     """
 
-    def __init__(self, root: Path, url: str, folder_mode: int) -> None:
+    def __init__(self, root: Path, url: str, folder_mode: int, access: Access | None = None) -> None:
         self._root = root
         self._url = url
         self._folder_mode = folder_mode
+        self._access = access
         self._prepared: set[Path] = set()
         self._preparing = threading.Lock()
         self._identity = self._look()
@@ -91,7 +93,8 @@ class Tree:
             path = self._root
             for name in folder.relative_to(self._root).parts:
                 path = path / name
-                make_folder(path, self._folder_mode, self._url)
+                if make_folder(path, self._folder_mode, self._url) and self._access is not None:
+                    self._access.give(path, self._url)
             remove_abandoned(folder)
             self._prepared.add(folder)
 

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ecogsafe.core.errors import UsageError
 from ecogsafe.stores.directory import DirectoryStore
+from ecogsafe.stores.directory_access import Access
 from ecogsafe.stores.keys import key_problem
 from ecogsafe.stores.limited import Limited, Rate
 from ecogsafe.stores.protocol import Store
@@ -20,19 +21,21 @@ from ecogsafe.stores.vault_address import is_vault_url, read_only
 
 #: old buckets may have upper-case letters and underscores; the server decides on the rest
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
-_NEXT = "write it as s3://bucket[/prefix] or file:///path"
+#: https://learn.microsoft.com/en-us/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+_CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
+_NEXT = "write it as s3://bucket[/prefix], azure://container[/prefix] or file:///path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreAddress:
     """A store URL taken apart."""
 
-    scheme: Literal["s3", "file"]
-    #: the bucket; empty for a folder
+    scheme: Literal["s3", "azure", "file"]
+    #: the bucket or container; empty for a folder
     bucket: str = ""
     #: without slashes at its ends; empty for none
     prefix: str = ""
-    #: the folder; None for a bucket
+    #: the folder; None for a bucket or container
     folder: Path | None = None
 
     @property
@@ -40,7 +43,8 @@ class StoreAddress:
         """The one way to write this URL."""
         if self.folder is not None:
             return f"file://{quote(str(self.folder))}"
-        return f"s3://{self.bucket}/{self.prefix}" if self.prefix else f"s3://{self.bucket}"
+        where = f"{self.scheme}://{self.bucket}"
+        return f"{where}/{self.prefix}" if self.prefix else where
 
 
 def bucket_url(name: str) -> str:
@@ -63,17 +67,23 @@ def parse_store_url(url: str) -> StoreAddress:
         return _folder_address(url)
     if is_vault_url(url):
         raise read_only(url)
-    if not url.startswith("s3://"):
-        scheme = url.partition("://")[0] if re.match(r"[a-z][a-z0-9]*://", url) else ""
-        problem = f"{scheme}:// stores cannot be opened by this version" if scheme else "is not a store URL"
-        raise UsageError("the store", problem, next=_NEXT)
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    if url.startswith("azure://"):
+        return _bucket_address("azure", url, _CONTAINER, "its container is not a container name")
+    if url.startswith("s3://"):
+        return _bucket_address("s3", url, _BUCKET, "its bucket is not a bucket name")
+    scheme = url.partition("://")[0] if re.match(r"[a-z][a-z0-9]*://", url) else ""
+    problem = f"{scheme}:// stores cannot be opened by this version" if scheme else "is not a store URL"
+    raise UsageError("the store", problem, next=_NEXT)
+
+
+def _bucket_address(scheme: Literal["s3", "azure"], url: str, names: re.Pattern[str], problem: str) -> StoreAddress:
+    bucket, _, prefix = url.removeprefix(f"{scheme}://").partition("/")
     prefix = prefix.rstrip("/")
-    if not _BUCKET.fullmatch(bucket):
-        raise UsageError("the store", "its bucket is not a bucket name", next=_NEXT)
+    if not names.fullmatch(bucket) or (scheme == "azure" and len(bucket) > 63):
+        raise UsageError("the store", problem, next=_NEXT)
     if prefix and key_problem(prefix) is not None:
         raise UsageError("the store", f"its prefix is not usable: {key_problem(prefix)}", next=_NEXT)
-    return StoreAddress(scheme="s3", bucket=bucket, prefix=prefix)
+    return StoreAddress(scheme=scheme, bucket=bucket, prefix=prefix)
 
 
 def _folder_address(url: str) -> StoreAddress:
@@ -100,6 +110,7 @@ def open_store(
     stop: threading.Event | None = None,
     on_wait: Callable[[Wait], None] | None = None,
     rate: Rate | None = None,
+    access: Access | None = None,
 ) -> Retrying:
     """Return the store of ``url``, which tries again when it is worth it.
 
@@ -108,30 +119,37 @@ def open_store(
     name
         What messages call it; default the URL.
     sse
-        Encryption by the store: ``AES256``, ``aws:kms`` or ``aws:kms:<key id>``. S3 only.
+        Encryption by the store: ``AES256``, ``aws:kms`` or ``aws:kms:<key id>``. S3 only; Azure always does.
     folder_mode, file_mode
         Permissions of new folders and files, before the umask. Folders only.
     connections
-        How many are kept open between requests. S3 only.
+        How many are kept open between requests. Not for folders.
     stop
         Ends the pauses between attempts when it is set.
     on_wait
         Is told of every pause; see `Retrying`.
     rate
         How fast bytes may go to it and come from it; None: as fast as they do.
+    access
+        Group and mode of what is made, whatever the umask is. Folders only.
 
     Raises
     ------
     UsageError
         ``url`` is not a store URL.
     StoreUnreachableError, StoreRefusedError
-        The folder is not there; the settings of the S3 SDK are wrong. A bucket is not asked yet.
+        The folder is not there; the settings of the SDK are wrong. A bucket is not asked yet.
     """
     address = parse_store_url(url)
     if address.folder is not None:
         inner: Store = DirectoryStore(
-            address.folder, url=address.url, name=name, folder_mode=folder_mode, file_mode=file_mode
+            address.folder, url=address.url, name=name, folder_mode=folder_mode, file_mode=file_mode, access=access
         )
+    elif address.scheme == "azure":
+        # as below: who has no Azure need not have its library
+        from ecogsafe.stores import azure_connect
+
+        inner = azure_connect.connect(address.bucket, address.prefix, name=name, max_pool_connections=connections)
     else:
         # boto3 takes a third of a second to import; folders do without.
         from ecogsafe.stores.s3_connect import connect

@@ -32,7 +32,7 @@ class Capabilities:
     min_part_bytes: int
     max_part_bytes: int
     max_parts: int
-    #: it computes, keeps and tells a CRC64NVME over the whole object
+    #: it tells a CRC64NVME over the whole object: computed by itself, or vouched for by its own records
     full_object_checksum: bool
     #: a write with ``if_absent`` is refused by the store itself when the key exists
     conditional_create: bool
@@ -51,7 +51,8 @@ class ObjectInfo:
 
     key: str
     size: int
-    #: CRC64NVME over the whole object as the *store* computed it; never ours, never one of part checksums
+    #: CRC64NVME over the whole object as the *store* computed it, never ours; on Azure, which computes none,
+    #: that of the blocks in its own list, each of which it took by a checksum of its own
     crc64: int | None = None
     #: changes when the object is replaced; otherwise means nothing
     etag: str | None = None

@@ -10,22 +10,21 @@ import re
 import socket
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError, UnsupportedSignatureVersionError
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import PoolManager, ProxyManager
+from urllib3.connection import HTTPConnection
 
+from ecogsafe.stores.s3_exchange import Pool, SecurePool
 from ecogsafe.stores.s3_signing import Signer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: one piece of a body must have left within this: 512 KiB, over one of many connections that share a slow line
-SENDING_TIMEOUT_S = 120.0
 _ANY_KEY = "k"
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([^/]+)/([^/]+)/aws4_request,")
 _DEFAULT_PORT = {"http": ":80", "https": ":443"}
@@ -43,36 +42,6 @@ def _show(request: Any, **_: object) -> None:
     raise _Shown(request)
 
 
-class _Connection(HTTPConnection):
-    piece_s = SENDING_TIMEOUT_S
-
-    def request(self, *args: Any, **more: Any) -> None:
-        """Send a request; urllib3 would allow each piece of its body the time that connecting may take."""
-        if self.sock is None:
-            self.connect()
-        self.timeout = self.piece_s
-        super().request(*args, **more)
-
-
-class _SecureConnection(HTTPSConnection):
-    piece_s = SENDING_TIMEOUT_S
-
-    def request(self, *args: Any, **more: Any) -> None:
-        """See `_Connection.request`."""
-        if self.sock is None:
-            self.connect()
-        self.timeout = self.piece_s
-        super().request(*args, **more)
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where the bucket's objects are, and how requests for them are signed."""
@@ -83,7 +52,7 @@ class Address:
     #: what stands before an encoded key in what is signed
     path: str
     signer: Signer
-    pool: HTTPConnectionPool
+    pool: Pool | SecurePool
 
 
 class Addresses:
@@ -111,7 +80,7 @@ class Addresses:
                 (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
             ],
         }
-        self._pools: list[HTTPConnectionPool] = []
+        self._pools: list[Pool | SecurePool] = []
         self._lock = threading.Lock()
         self._found: Address | None = None
         client.meta.events.register("before-send.s3.HeadObject", _show)
@@ -159,9 +128,9 @@ class Addresses:
             if proxy
             else PoolManager(**self._settings)
         )
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        manager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
         server = f"{parts.scheme}://{host}"
-        pool = manager.connection_from_url(server)
+        pool = cast("Pool | SecurePool", manager.connection_from_url(server))
         self._pools.append(pool)
         return Address(
             target=f"{server}{path}" if proxy and parts.scheme == "http" else path,

@@ -47,9 +47,6 @@ _REFUSED = {
     "InvalidStorageClass": ("the store has no such storage class", "correct storage_class"),
     "MethodNotAllowed": ("the store does not offer what was asked", _ASK_AWS),
     "NotImplemented": ("the store does not offer what was asked", _ASK_AWS),
-    "InvalidPart": ("a part of the upload is missing or changed", "run again, the upload starts anew"),
-    "InvalidPartOrder": ("the parts of the upload are out of order", "run again, the upload starts anew"),
-    "EntityTooSmall": ("a part of the upload is too small", "run again, the upload starts anew"),
     "EntityTooLarge": ("the store does not take objects this large", "choose another store"),
     "KeyTooLongError": ("the store does not take names this long", "rename the file"),
     "InvalidRequest": ("the store does not take this request", _ASK_AWS),
@@ -93,6 +90,12 @@ _FAULT = frozenset(
 )
 _FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "InsufficientCapacity"})
 _CHECKSUM = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+#: parts that never make the whole, as a wrong checksum of it does
+_PARTS = {
+    "InvalidPart": "a part of the upload is missing or changed",
+    "InvalidPartOrder": "the parts of the upload are out of order",
+    "EntityTooSmall": "a part of the upload is too small",
+}
 _COLD = frozenset({"InvalidObjectState", "ObjectNotInActiveTierError"})
 _CODE = re.compile(r"[A-Za-z0-9.]{1,60}")
 
@@ -139,6 +142,9 @@ def _answered(response: dict[str, Any], store: str, item: str) -> EcogsafeError:
         return ChecksumRefusedError(
             item, f"the bytes that arrived have another checksum{shown}", safe="Nothing was stored"
         )
+    if code in _PARTS:
+        again = "run again, the upload starts anew"
+        return ChecksumRefusedError(item, f"{_PARTS[code]}{shown}", safe="Nothing was stored", next=again)
     if code in _COLD:
         return StillColdError(
             item,

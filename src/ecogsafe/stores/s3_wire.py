@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError, NoCredentialsError
 from urllib3 import BaseHTTPResponse, Timeout
@@ -22,6 +22,7 @@ from ecogsafe.stores.bodies import leaving
 from ecogsafe.stores.protocol import Body
 from ecogsafe.stores.s3_address import Address, Addresses
 from ecogsafe.stores.s3_errors import EXPIRED
+from ecogsafe.stores.s3_exchange import Answer, Pool, SecurePool, exchange, streamed
 from ecogsafe.stores.s3_signing import path_of, query_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ RECEIVING_TIMEOUT_S = 60.0
 _PIECE_BYTES = 512 << 10
 #: error documents are short; more is not read
 _MOST_ERROR_BYTES = 64 << 10
-_MOST_ANSWER_BYTES = 64 << 10
 # Searched, not parsed: whatever an unknown server sends, no parser works on it.
 _ERROR_CODE = re.compile(rb"<Error[ >].{0,4096}?<Code>\s*([A-Za-z0-9.]{1,60})\s*</Code>", re.DOTALL)
 _ELSEWHERE = frozenset({"PermanentRedirect", "TemporaryRedirect", "Redirect", "AuthorizationHeaderMalformed"})
@@ -52,6 +52,7 @@ _TOLD = {
     "content-range": "ContentRange",
 }
 _METADATA = "x-amz-meta-"
+_Response = TypeVar("_Response", Answer, BaseHTTPResponse)
 
 
 class Wire:
@@ -88,18 +89,20 @@ class Wire:
 
     def head(self, key: str) -> dict[str, Any]:
         """Return what the store says of an object, in the SDK's words (``head_object``)."""
-        response = self._send("HEAD", key, headers={"x-amz-checksum-mode": "ENABLED"})
-        response.drain_conn()
-        response.release_conn()
-        return _told(response)
+        return _told(self._send("HEAD", key, headers={"x-amz-checksum-mode": "ENABLED"}).headers)
 
     def get(self, key: str, *, start: int = 0, stop: int | None = None) -> tuple[dict[str, Any], BaseHTTPResponse]:
         """Return the answer to GET and its body, which is to be read to its end or closed."""
         headers = {}
         if start or stop is not None:
             headers["range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
-        response = self._send("GET", key, headers=headers, read_timeout_s=RECEIVING_TIMEOUT_S)
-        return _told(response), response
+
+        def ask(pool: Pool | SecurePool, target: str, signed: Mapping[str, str]) -> BaseHTTPResponse:
+            timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=RECEIVING_TIMEOUT_S)
+            return streamed(pool, "GET", target, signed, None, timeout)
+
+        response = self._asked(ask, "GET", key, headers)
+        return _told(response.headers), response
 
     def put(
         self,
@@ -136,14 +139,13 @@ class Wire:
         headers: Mapping[str, str],
         parameters: Mapping[str, str],
     ) -> tuple[dict[str, Any], bytes]:
-        sent = {**headers, "content-length": str(size)}
-        response = self._send(method, key, headers=sent, parameters=parameters, body=body)
-        data = response.read(_MOST_ANSWER_BYTES)
-        response.release_conn()
+        answer = self._send(
+            method, key, headers={**headers, "content-length": str(size)}, parameters=parameters, body=body
+        )
         # also where the status says that all went well: Complete begins its answer before it knows
-        if data and (found := _ERROR_CODE.search(data)):
-            raise _failed(found[1].decode(), response.status)
-        return _told(response), data
+        if answer.data and (found := _ERROR_CODE.search(answer.data)):
+            raise _failed(found[1].decode(), answer.status)
+        return _told(answer.headers), answer.data
 
     def _send(
         self,
@@ -153,9 +155,24 @@ class Wire:
         headers: Mapping[str, str],
         parameters: Mapping[str, str] | None = None,
         body: Body | None = None,
-        read_timeout_s: float | None = None,
-    ) -> BaseHTTPResponse:
-        """Return an answer that is no error.
+    ) -> Answer:
+        """Return an answer that is no error, read to its end; raises as `_asked`."""
+
+        def ask(pool: Pool | SecurePool, target: str, signed: Mapping[str, str]) -> Answer:
+            pieces = None if body is None else leaving(body, _PIECE_BYTES)
+            return exchange(pool, method, target, signed, pieces, connect_s=CONNECT_TIMEOUT_S, read_s=READ_TIMEOUT_S)
+
+        return self._asked(ask, method, key, headers, parameters)
+
+    def _asked(
+        self,
+        ask: Callable[[Pool | SecurePool, str, Mapping[str, str]], _Response],
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        parameters: Mapping[str, str] | None = None,
+    ) -> _Response:
+        """Return an answer that is no error to what ``ask`` sends, once or twice, signed and to the right place.
 
         Raises
         ------
@@ -164,24 +181,13 @@ class Wire:
         """
         path = path_of(key)
         query = query_of(parameters) if parameters else ""
-        timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s or READ_TIMEOUT_S)
         address, keys = self._addresses.present(), self._keys()
         repeated = False
         while True:
             signed = address.signer.signed(method, address.path + path, query, headers, keys)
             signed["user-agent"] = "ecogsafe"
-            response = address.pool.urlopen(
-                method,
-                f"{address.target}{path}?{query}" if query else address.target + path,
-                body=None if body is None else leaving(body, _PIECE_BYTES),
-                headers=signed,
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                timeout=timeout,
-                preload_content=False,
-                decode_content=False,
-            )
+            target = f"{address.target}{path}?{query}" if query else address.target + path
+            response = ask(address.pool, target, signed)
             if response.status < 300:
                 return response
             error = _error(response)
@@ -213,16 +219,19 @@ class Wire:
         self._addresses.close()
 
 
-def _other_region(response: BaseHTTPResponse, address: Address) -> bool:
+def _other_region(response: Answer | BaseHTTPResponse, address: Address) -> bool:
     return str(response.headers.get("x-amz-bucket-region", address.signer.region)) != address.signer.region
 
 
-def _error(response: BaseHTTPResponse) -> ClientError:
+def _error(response: Answer | BaseHTTPResponse) -> ClientError:
     """Return an error answer as the SDK's exception; HEAD has only its status."""
-    data = response.read(_MOST_ERROR_BYTES)
-    if response.length_remaining:
-        response.close()
-    response.release_conn()
+    if isinstance(response, Answer):
+        data = response.data
+    else:
+        data = response.read(_MOST_ERROR_BYTES)
+        if response.length_remaining:
+            response.close()
+        response.release_conn()
     found = _ERROR_CODE.search(data)
     return _failed(found[1].decode() if found else str(response.status), response.status)
 
@@ -243,12 +252,12 @@ def date_of(text: str | None) -> datetime | None:
         return None
 
 
-def _told(response: BaseHTTPResponse) -> dict[str, Any]:
+def _told(headers: Mapping[str, str]) -> dict[str, Any]:
     """Return the headers of an answer as the SDK gives them."""
     answer: dict[str, Any] = {}
     metadata: dict[str, str] = {}
     date = None
-    for given, value in response.headers.items():
+    for given, value in headers.items():
         name = given.lower()
         if name in _TOLD:
             answer[_TOLD[name]] = value

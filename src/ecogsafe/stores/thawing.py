@@ -14,7 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 Tier = Literal["Bulk", "Standard", "Expedited"]
 TIERS: tuple[Tier, ...] = ("Bulk", "Standard", "Expedited")
 #: storage classes whose objects must be thawed; `Store.list` tells the class, only `Store.head` the state
-COLD_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+COLD_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE", "Archive"})
 
 
 class ThawState(StrEnum):
@@ -41,6 +41,8 @@ class ThawingStore(Protocol):
 
     def request_thaw(self, key: str, *, tier: Tier, days: int) -> None:
         """Ask that an object become readable for ``days`` days; nothing happens where it is, or was asked before.
+
+        Azure knows no days: there it becomes readable for good.
 
         Raises
         ------

@@ -7,7 +7,7 @@ them, worker processes do the work (`workers`).
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ecogsafe.catalog import uploads
-from ecogsafe.core.errors import EcogsafeError, StoreError
+from ecogsafe.core.errors import EcogsafeError, StoreError, StoreFullError, StoreUnreachableError
 from ecogsafe.stores.retrying import Retrying, Wait
 from ecogsafe.transfer import file_job
 from ecogsafe.transfer.batch import Batch, Ended, bug_met
@@ -38,6 +38,8 @@ BATCH_BYTES = 8 * MIB
 LEAST_FOR_WORKERS = 200
 #: batches in hand for each worker: one is packed, one is announced, one is sent
 _AHEAD = 3
+#: files in a row that a store could not be reached for, each tried again and again, until no more are sent to it
+_ENOUGH_FAILURES = 3
 _MOST_WORKERS = 8
 #: how often it is seen whether a window of the day has opened, seconds
 _LOOK_EVERY_S = 2.0
@@ -182,6 +184,8 @@ class _Round:
         self._left: deque[Shipment] = deque()
         self._again: deque[Shipment] = deque()
         self._bugs: list[BaseException] = []
+        #: by store: files in a row that met a store out of reach or full
+        self._failures: Counter[str] = Counter()
 
     def run(self, shipments: Sequence[Shipment]) -> Iterator[Outcome]:
         """Send ``shipments``; see `send_all`."""
@@ -221,6 +225,16 @@ class _Round:
             kept = [(s, tuple(p for p in s.places if p.store_id not in self._context.lost)) for s in waiting]
             waiting.clear()
             waiting.extend(replace(s, places=places) for s, places in kept if places)
+
+    def _count_failure(self, outcome: Outcome) -> None:
+        """Give a store up that is out of reach for one file after the other: each of them waits for minutes."""
+        store_id = outcome.place.store_id
+        if outcome.status in (Status.DONE, Status.PRESENT):
+            self._failures[store_id] = 0
+        elif isinstance(outcome.error, StoreUnreachableError | StoreFullError):
+            self._failures[store_id] += 1
+            if self._failures[store_id] >= _ENOUGH_FAILURES:
+                self._lose(outcome.place, outcome.error)
 
     def _fits_a_lot(self, shipment: Shipment) -> bool:
         return _is_small(shipment) and (shipment.order is not None or isinstance(self._packer, LocalPacker))
@@ -300,6 +314,8 @@ class _Round:
                 # told once for the store, not for each of its files
                 self._lose(outcome.place, outcome.error)
                 outcome.status, outcome.error = Status.PAUSED, None
+            else:
+                self._count_failure(outcome)
         self._bugs += ended.bugs
         self._left += ended.singly
         again = [outcome for outcome in ended.outcomes if outcome.status is Status.DETACHED]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ecogsafe.core.errors import WrongStoreError
+from ecogsafe.stores.directory_access import Access
 from ecogsafe.stores.open import open_store
 from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.retrying import Wait
@@ -21,6 +22,8 @@ class StoreOrder:
     #: what messages call it
     name: str
     sse: str | None = None
+    #: of what is made in a folder
+    access: Access | None = None
 
     def open(self, store_id: str, *, connections: int, stop: threading.Event, on_wait: Callable[[Wait], None]) -> Store:
         """Open the store and see that it is still the one meant: a mount may have vanished.
@@ -32,7 +35,15 @@ class StoreOrder:
         EcogsafeError
             As `ecogsafe.stores.open.open_store`.
         """
-        store = open_store(self.url, name=self.name, sse=self.sse, connections=connections, stop=stop, on_wait=on_wait)
+        store = open_store(
+            self.url,
+            name=self.name,
+            sse=self.sse,
+            connections=connections,
+            stop=stop,
+            on_wait=on_wait,
+            access=self.access,
+        )
         found = read_store_id(store)
         if found is None or found.store_id != store_id:
             store.close()

@@ -21,7 +21,7 @@ from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import EcogsafeError, LabKeyError, LockedError, StoreError, StoreRefusedError, UploadGoneError
 from ecogsafe.crypt.file_key import unwrap_file_key, wrap_file_key
 from ecogsafe.crypt.sealed_layout import SealedLayout
-from ecogsafe.stores.protocol import OpenUpload
+from ecogsafe.stores.protocol import OpenUpload, Store
 from ecogsafe.transfer.carrier import Crew
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.cutting import Form, PlainForm, SealedForm
@@ -30,8 +30,9 @@ from ecogsafe.transfer.lane import Lane, abandon_sealing, new_form
 from ecogsafe.transfer.parts import part_size_for
 from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
 
-#: two clocks are called the same if they differ by less (DESIGN 5.12)
-_CLOCKS_DIFFER = timedelta(minutes=5)
+#: Our clock may have been wrong when a begin was lost, so what is a little older is looked at too. By more than a
+#: quarter of an hour no S3 store takes a request; a file server may be further off.
+_CLOCK_MAY_BE_WRONG = timedelta(days=1)
 
 
 class Standing(Enum):
@@ -154,7 +155,7 @@ class Opening:
         for upload in owned:
             try:
                 if upload.row.upload_id is None:
-                    standings[upload] = clear_doubtful_begin(self._context, upload)
+                    standings[upload] = clear_doubtful_begin(self._context, upload.place.store, upload.row)
                 else:
                     standings[upload] = confirm(self._context, upload, rows)
             except StoreError as error:
@@ -171,7 +172,7 @@ class Opening:
         for upload in owned:
             try:
                 if upload.row.upload_id is None:
-                    clear_doubtful_begin(self._context, upload)
+                    clear_doubtful_begin(self._context, upload.place.store, upload.row)
                 upload.abandon()
             except EcogsafeError as error:
                 upload.tell_left_open(error)
@@ -242,14 +243,13 @@ def confirm(context: TransferContext, upload: PartUpload, rows: Mapping[int, Par
     return Standing.CONFIRMED
 
 
-def clear_doubtful_begin(context: TransferContext, upload: PartUpload) -> Standing:
+def clear_doubtful_begin(context: TransferContext, store: Store, row: UploadRow) -> Standing:
     """Abort what a begin whose answer never came may have left: a younger, empty, unknown upload of the key.
 
     Others, with parts, may be another machine's, or ours from a time that this catalogue does not know.
     """
-    store, row = upload.place.store, upload.row
     known = {u.upload_id for u in context.ledger.read(lambda tx: uploads.open_uploads(tx, row.store_id, row.key))}
-    earliest = datetime.fromisoformat(row.created_at) - _CLOCKS_DIFFER
+    earliest = datetime.fromisoformat(row.created_at) - _CLOCK_MAY_BE_WRONG
 
     def is_candidate(found: OpenUpload) -> bool:
         young = found.started is None or found.started >= earliest

@@ -24,7 +24,13 @@ from ecogsafe.ui.cli.store_option import store_url
     help="OUT, OUT/video, OUT/edf or one subject's folder; may be given several times.",
 )
 @click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR]...")
-@click.option("--to", "url", metavar="URL", required=True, help="s3://bucket[/prefix] or file:///path.")
+@click.option(
+    "--to",
+    "url",
+    metavar="URL",
+    required=True,
+    help="s3://bucket[/prefix], azure://container[/prefix] or file:///path.",
+)
 @click.option(
     "-t",
     "kind",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -50,16 +51,24 @@ def plan_command(
     show_names: bool,  # noqa: FBT001
 ) -> int:
     """Show what apply would do: segments in order, pairs and how sure they are, what is missing or left behind."""
+
+    def request() -> DeidRequest:
+        if show_names and not sys.stdout.isatty():
+            raise UsageError("--show-names", "works on a terminal only", next="leave it out")
+        given = given_identifiers(identifiers, last_name, first_name, mrn, birth_date, also)
+        return DeidRequest(export=export, out=out, identifiers=given, code=code, near=near, shift_dates=shift_dates)
+
+    return show_plan(shell, request, show_names=show_names)
+
+
+def show_plan(shell: Shell, request: Callable[[], DeidRequest], *, show_names: bool = False) -> int:
+    """Run ``deid plan`` and draw the timeline; return the exit status."""
     from ecogsafe.service.deid_planning import plan, site_zone
     from ecogsafe.service.deid_telling import timeline_lines
     from ecogsafe.service.running import Run
 
     def work(run: Run) -> None:
-        if show_names and not sys.stdout.isatty():
-            raise UsageError("--show-names", "works on a terminal only", next="leave it out")
-        given = given_identifiers(identifiers, last_name, first_name, mrn, birth_date, also)
-        request = DeidRequest(export=export, out=out, identifiers=given, code=code, near=near, shift_dates=shift_dates)
-        made, _ = plan(run, request, _password_if_possible(shell))
+        made, _ = plan(run, request(), _password_if_possible(shell))
         if not shell.as_json:
             utf8 = "utf" in (sys.stdout.encoding or "").lower()
             width = min(shutil.get_terminal_size().columns, 120)
@@ -122,12 +131,10 @@ def apply_command(
     settle: float,
 ) -> int:
     """Give the files of one person their code: names, headers, annotations, text; undoable, byte for byte."""
-    from ecogsafe.service.deid_applying import apply
-    from ecogsafe.service.running import Run
 
-    def work(run: Run) -> None:
+    def request() -> DeidRequest:
         given = given_identifiers(identifiers, last_name, first_name, mrn, birth_date, also)
-        request = DeidRequest(
+        return DeidRequest(
             export=export,
             out=out,
             identifiers=given,
@@ -139,9 +146,15 @@ def apply_command(
             keep_native_content=keep_native_content,
             settle_s=settle,
         )
-        apply(run, request, shell.password, shell.confirm)
 
-    return shell.carry_out("deid apply", work)
+    return carry_out_apply(shell, request)
+
+
+def carry_out_apply(shell: Shell, request: Callable[[], DeidRequest]) -> int:
+    """Run ``deid apply``; return the exit status."""
+    from ecogsafe.service.deid_applying import apply
+
+    return shell.carry_out("deid apply", lambda run: apply(run, request(), shell.password, shell.confirm))
 
 
 @command.command("undo")

@@ -14,7 +14,7 @@ from ecogsafe.ui.cli.store_option import store_url
 
 @click.command("download")
 @click.option("-b", "bucket", metavar="BUCKET", help="Short for --from s3://BUCKET.")
-@click.option("--from", "url", metavar="URL", help="s3://bucket[/prefix] or file:///path.")
+@click.option("--from", "url", metavar="URL", help="s3://bucket[/prefix], azure://container[/prefix] or file:///path.")
 @click.option(
     "-d", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where to; must exist."
 )

@@ -16,7 +16,7 @@ from ecogsafe.ui.cli.store_option import store_url
 @click.command("restore")
 @click.argument("subject", metavar="CODE")
 @click.option("-b", "bucket", metavar="BUCKET", help="Short for --from s3://BUCKET.")
-@click.option("--from", "url", metavar="URL", help="s3://bucket[/prefix], file:///path or glacier://VAULT.")
+@click.option("--from", "url", metavar="URL", help="s3://bucket[/prefix], azure://…, file:///path or glacier://VAULT.")
 @click.option(
     "-d", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where to; must exist."
 )

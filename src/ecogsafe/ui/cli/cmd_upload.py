@@ -22,7 +22,7 @@ from ecogsafe.ui.cli.store_option import store_url
     help="OUT, OUT/video, OUT/edf or one subject's folder.",
 )
 @click.option("-b", "bucket", metavar="BUCKET", help="Short for --to s3://BUCKET.")
-@click.option("--to", "url", metavar="URL", help="s3://bucket[/prefix] or file:///path.")
+@click.option("--to", "url", metavar="URL", help="s3://bucket[/prefix], azure://container[/prefix] or file:///path.")
 @click.option(
     "-t",
     "data_type",

@@ -22,9 +22,11 @@ COMMANDS = {
     "share": "cmd_share",
     "upload": "cmd_upload",
     "archive": "cmd_archive",
+    "backup": "cmd_backup",
     "download": "cmd_download",
     "restore": "cmd_restore",
     "inventory": "cmd_inventory",
+    "catalog": "cmd_catalog",
     "decrypt": "cmd_decrypt",
     "modernise": "cmd_modernise",
     "verify": "cmd_verify",
@@ -39,9 +41,11 @@ SUMMARIES = {
     "share": "Give a group access to a folder, instead of chmod -R 777; undoable.",
     "upload": "Send one kind of data to one store, encrypted or cleared.",
     "archive": "Stream subjects into sealed volumes for cold storage, resumable.",
+    "backup": "Every destination of the config from one read of the data; for every night.",
     "download": "Bring data back from a store, opened and proven.",
     "restore": "Bring a subject back out of archives and cold storage, with price and time first.",
     "inventory": "What a store really holds, against the catalogue; unfinished uploads and what they cost.",
+    "catalog": "Snapshots of the catalogue, and a lost catalogue rebuilt from one: backup, rebuild.",
     "decrypt": "Open files of age, or the lab's old OpenSSL DES files.",
     "modernise": "Old copies in, sealed and recorded copies at today's destinations out.",
     "verify": "Check every copy: by the store's checksum, or by reading it all.",
@@ -140,13 +144,13 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(run_cli(arguments))
 
 
-def run_cli(arguments: list[str]) -> int:
-    """Carry out one command line and return its exit status."""
+def run_cli(arguments: list[str], program: click.Command = cli, name: str = "ecogsafe") -> int:
+    """Carry out one command line of ``program`` and return its exit status."""
     from ecogsafe.ui.cli.failures import bug_event, report_failure, report_usage
 
     as_json = "--json" in arguments
     try:
-        value: Any = cli.main(args=_globals_first(arguments), prog_name="ecogsafe", standalone_mode=False)
+        value: Any = program.main(args=_globals_first(arguments), prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.Abort:

@@ -48,7 +48,7 @@ def given_identifiers(
     flags = Identifiers(last_name=last, first_name=first, mrn=mrn, birth_date=birth, also=also)
     if source is None:
         if not flags.is_empty:
-            click.echo("note: identifiers on the command line can be seen by others; prefer --identifiers -", err=True)
+            note_visible_identifiers()
         return flags
     if source == "-" and sys.stdin.isatty():
         click.echo(
@@ -56,6 +56,11 @@ def given_identifiers(
         )
     given = Identifiers.from_toml(sys.stdin.read()) if source == "-" else read_identifiers_file(Path(source))
     return given.merge(flags)
+
+
+def note_visible_identifiers() -> None:
+    """Say that arguments can be seen."""
+    click.echo("note: identifiers on the command line can be seen by others; prefer --identifiers -", err=True)
 
 
 def ask_identifiers(shell: Shell) -> Identifiers:

@@ -1,0 +1,143 @@
+"""``backup``: every destination of the config from one read of the data; what fails leaves the rest completed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecogsafe.core.errors import ConfigError, LockedError, StoreError, UsageError
+from ecogsafe.service.archive import archive_found
+from ecogsafe.service.backup_places import Goal, goals_of, open_goals, raise_if_none_open
+from ecogsafe.service.backup_planning import plan_backup
+from ecogsafe.service.backup_subjects import Outbox, admit_subjects, find_outbox, raise_if_all_refused
+from ecogsafe.service.backup_verifying import verify_due
+from ecogsafe.service.backup_whereabouts import tell_whereabouts
+from ecogsafe.service.running import Run
+from ecogsafe.service.snapshots import Snapshots
+from ecogsafe.service.upload import context_of, descriptor_of, make_up_for_keys, note_outcome
+from ecogsafe.transfer.context import TransferContext
+from ecogsafe.transfer.ledger import Ledger
+from ecogsafe.transfer.pipeline import send_all
+from ecogsafe.transfer.work import Shipment, Status
+
+_KEPT = "What was sent is kept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupRequest:
+    """What the user asked for."""
+
+    #: None: the outbox of the config
+    folder: Path | None = None
+
+
+def backup(run: Run, request: BackupRequest) -> None:
+    """Fill every destination of the config, and tell of each subject what is where.
+
+    Raises
+    ------
+    ConfigError, UsageError
+        The config names no destination, or contradicts itself; there is nothing to send.
+    LockedError
+        Another backup is at work, or every subject is being de-identified or changed.
+    NotClearedError
+        No subject could be sent, for want of clearance.
+    StoreError
+        Every destination failed.
+    EcogsafeError
+        A key stops the run.
+    """
+    settings = run.home.settings()
+    folder = request.folder or (Path(settings.outbox) if settings.outbox else None)
+    if folder is None:
+        raise ConfigError("config.toml", "names no outbox", next="ecogsafe backup DIR, or write outbox into it")
+    goals = goals_of(settings.destination, folder)
+    run.hold_backup()
+    outbox = find_outbox(run, folder, {t for goal in goals for t in goal.destination.types})
+    admit_subjects(run, outbox)
+    with ExitStack() as stack:
+        root = stack.enter_context(descriptor_of(folder))
+        recipients = run.home.recipients(run.catalog)
+        open_goals(run, goals, stack)
+        context = context_of(run, stack.enter_context(closing(Ledger(run.catalog))), recipients)
+        snapshots = Snapshots(
+            run,
+            [goal.connection for goal in goals if goal.connection is not None],
+            recipients,
+            pass_over=[goal.destination.url for goal in goals if goal.connection is None],
+        )
+        shipments = plan_backup(run, context, goals, outbox, root)
+        _send(run, context, shipments, goals, snapshots)
+        if not run.stop.is_set():
+            _archive(run, goals, outbox)
+            verify_due(run, [goal for goal in goals if goal.is_open])
+        snapshots.finish()
+    run.check_stop(safe=_KEPT)
+    make_up_for_keys(run)
+    whole = tell_whereabouts(run, goals, outbox)
+    raise_if_none_open(goals)
+    raise_if_all_refused(outbox)
+    run.message = _verdict(goals, outbox, whole)
+
+
+def _send(
+    run: Run, context: TransferContext, shipments: Sequence[Shipment], goals: Sequence[Goal], snapshots: Snapshots
+) -> None:
+    """Send what was planned, every file from one read, and see which places failed."""
+    context.meter.files_total = len(shipments)
+    context.meter.bytes_total = sum(shipment.size for shipment in shipments)
+    asked = Counter(place.store_id for shipment in shipments for place in shipment.places)
+    ended: Counter[str] = Counter()
+    failed: dict[str, list[StoreError]] = {}
+    sent = send_all(context, shipments)
+    # closed whatever happens here, so that no thread outlives the ledger it writes to
+    with context.meter, closing(sent) as ends:
+        for outcome in ends:
+            note_outcome(run, outcome)
+            ended[outcome.place.store_id] += outcome.status is not Status.PAUSED
+            if isinstance(outcome.error, StoreError):
+                failed.setdefault(outcome.place.store_id, []).append(outcome.error)
+            snapshots.send_if_due()
+    run.tell(context.meter.now())
+    for goal in goals:
+        store_id = goal.connection.store_id if goal.connection is not None else ""
+        if store_id in context.lost:
+            goal.fail(run, context.lost[store_id])
+        elif asked[store_id] and len(failed.get(store_id, ())) == asked[store_id]:
+            goal.fail(run, failed[store_id][0])
+    there = [store_id for store_id in asked if store_id not in context.lost]
+    if not run.stop.is_set():
+        run.check_all_ended(sum(ended[i] for i in there), sum(asked[i] for i in there), safe=_KEPT)
+
+
+def _archive(run: Run, goals: Sequence[Goal], outbox: Outbox) -> None:
+    """Fill the archive destinations, one after the other."""
+    for goal in goals:
+        if not goal.destination.archive or not goal.is_open:
+            continue
+        for data_type in goal.destination.types:
+            found = outbox.of_subjects(data_type)
+            request = goal.archive_request(outbox.folder, data_type).completed(run.home.settings())
+            if not found.files or not goal.is_open:
+                continue
+            try:
+                archive_found(run, request, [found])
+            except (StoreError, UsageError) as error:
+                goal.fail(run, error)
+            except LockedError as error:
+                # somebody archives one of these subjects by hand just now
+                run.fail(error)
+
+
+def _verdict(goals: Sequence[Goal], outbox: Outbox, whole: int) -> str:
+    subjects = outbox.subjects()
+    failed = [goal.name for goal in goals if not goal.is_open]
+    told = f"{whole} of {len(subjects)} subjects are complete at every one of {len(goals)} destinations"
+    if failed:
+        told += f"; failed: {', '.join(failed)}"
+    if outbox.refused:
+        told += f"; held back: {', '.join(sorted(outbox.refused))}"
+    return told

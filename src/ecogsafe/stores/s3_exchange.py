@@ -1,0 +1,277 @@
+"""One request and its short answer on a connection that is open already.
+
+urllib3 opens, secures, pools and closes connections. What it and ``http.client`` do for each request beyond that
+costs four times what the request itself does (``docs/performance.md``), so what is asked for every object is
+written and read here. Whatever is out of the ordinary is left to them: a connection to be opened, a proxy that is
+told whole URLs, an answer that does not simply say how long it is.
+
+References
+----------
+https://www.rfc-editor.org/rfc/rfc9112
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from http.client import HTTPException, HTTPResponse, RemoteDisconnected
+from io import BufferedReader, RawIOBase
+from typing import Any, NamedTuple, cast
+
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Timeout
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
+
+#: one piece of a body must have left within this: 512 KiB, over one of many connections that share a slow line
+SENDING_TIMEOUT_S = 120.0
+#: of an answer that is no object; more is not read
+_MOST_ANSWER_BYTES = 64 << 10
+#: a piece up to this size leaves together with the headers
+_TOGETHER_BYTES = 64 << 10
+_STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: |\r|\Z)")
+#: a server that has answered already may take no more of the body: its answer counts
+_ANSWERED_EARLY = (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE)
+
+
+class Answer(NamedTuple):
+    """An answer, read to its end."""
+
+    status: int
+    #: names in lower case
+    headers: Mapping[str, str]
+    #: not more than 64 KiB of it
+    data: bytes
+
+
+class Connection(HTTPConnection):
+    """urllib3's, with time enough for each piece of a body."""
+
+    piece_s = SENDING_TIMEOUT_S
+
+    def request(self, *args: Any, **more: Any) -> None:
+        """Send a request; urllib3 would allow each piece of its body the time that connecting may take."""
+        if self.sock is None:
+            self.connect()
+        self.timeout = self.piece_s
+        super().request(*args, **more)
+
+
+class SecureConnection(HTTPSConnection):
+    """See `Connection`."""
+
+    piece_s = SENDING_TIMEOUT_S
+
+    def request(self, *args: Any, **more: Any) -> None:
+        """See `Connection.request`."""
+        if self.sock is None:
+            self.connect()
+        self.timeout = self.piece_s
+        super().request(*args, **more)
+
+
+class Pool(HTTPConnectionPool):
+    """Connections to one server."""
+
+    ConnectionCls = Connection
+
+
+class SecurePool(HTTPSConnectionPool):
+    """Connections to one server over TLS."""
+
+    ConnectionCls = SecureConnection
+
+
+def exchange(
+    pool: Pool | SecurePool,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: Iterable[Any] | None,
+    *,
+    connect_s: float,
+    read_s: float,
+) -> Answer:
+    """Send a request and return its answer.
+
+    Parameters
+    ----------
+    target
+        As it stands in the request.
+    headers
+        All of them, with ``host`` and, where there is a body, ``content-length``.
+    body
+        In pieces, each asked for when the one before has left.
+    connect_s, read_s
+        Seconds that opening a connection, and each wait for a piece of the answer, may take.
+
+    Raises
+    ------
+    urllib3.exceptions.HTTPError, OSError
+        There was no answer, or none that can be understood.
+    """
+    connection = cast("Connection | SecureConnection", pool._get_conn())
+    sock = connection.sock
+    if sock is None or pool.proxy is not None:
+        pool._put_conn(connection)
+        return _by_urllib3(pool, method, target, headers, body, Timeout(connect=connect_s, read=read_s))
+    keep = False
+    try:
+        sock.settimeout(connection.piece_s)
+        has_left = _send(sock, _head(method, target, headers), body)
+        sock.settimeout(read_s)
+        answer, is_usable = _receive(sock, method)
+        keep = is_usable and has_left
+    except TimeoutError as error:
+        raise ReadTimeoutError(pool, target, "no answer in time") from error
+    except HTTPException as error:
+        raise ProtocolError("no answer that can be understood", error) from error
+    finally:
+        if not keep:
+            connection.close()
+        pool._put_conn(connection)
+    return answer
+
+
+def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", "accept-encoding: identity"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    text = "\r\n".join([*lines, "", ""])
+    ends = len(lines) + 1
+    if text.count("\n") != ends or text.count("\r") != ends or "\0" in text:
+        raise ValueError("a header that does not end where it should is not sent")
+    return text.encode("latin-1")
+
+
+def _send(sock: socket.socket, head: bytes, body: Iterable[bytes | memoryview] | None) -> bool:
+    """Return whether all has left; where not, there may be an answer all the same."""
+    pieces: Iterator[bytes | memoryview] = iter(body or ())
+    first = next(pieces, b"")
+    try:
+        if len(first) <= _TOGETHER_BYTES:
+            sock.sendall(b"".join((head, first)))
+        else:
+            sock.sendall(head)
+            sock.sendall(first)
+        for piece in pieces:
+            sock.sendall(piece)
+    except OSError as error:
+        if error.errno not in _ANSWERED_EARLY:
+            raise
+        return False
+    return True
+
+
+def _receive(sock: socket.socket, method: str) -> tuple[Answer, bool]:
+    """Return the answer, and whether the connection can be used again."""
+    data = b""
+    while (end := data.find(b"\r\n\r\n")) < 0 and len(data) < _MOST_ANSWER_BYTES:
+        more = sock.recv(_MOST_ANSWER_BYTES)
+        if not more:
+            if data:
+                return _by_http_client(sock, data, method)
+            raise RemoteDisconnected("the connection ended without an answer")
+        data = data + more if data else more
+    status = _STATUS.match(data)
+    if end < 0 or status is None:
+        return _by_http_client(sock, data, method)
+    headers: dict[str, str] = {}
+    for line in data[:end].decode("latin-1").split("\r\n")[1:]:
+        name, colon, value = line.partition(":")
+        name = name.lower()
+        if not colon or name[:1] in " \t" or (name == "content-length" and name in headers):
+            return _by_http_client(sock, data, method)
+        headers[name] = value.strip()
+    if "transfer-encoding" in headers or headers.get("connection", "keep-alive").lower() != "keep-alive":
+        return _by_http_client(sock, data, method)
+    length = 0
+    if method != "HEAD" and status[1] not in (b"204", b"304"):
+        told = headers.get("content-length", "")
+        if not (told.isascii() and told.isdecimal()) or int(told) > _MOST_ANSWER_BYTES:
+            return _by_http_client(sock, data, method)
+        length = int(told)
+    body = data[end + 4 :]
+    while len(body) < length:
+        more = sock.recv(length - len(body))
+        if not more:
+            raise RemoteDisconnected("the connection ended within an answer")
+        body += more
+    # what came beyond belongs to no request of ours
+    return Answer(int(status[1]), headers, body[:length]), len(body) == length
+
+
+class _Again(RawIOBase):
+    """What came already, and then the rest: a socket as ``http.client`` wants it."""
+
+    def __init__(self, data: bytes, sock: socket.socket) -> None:
+        self._data = data
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        """Give some bytes; 0 at the end."""
+        if not self._data:
+            return self._sock.recv_into(into)
+        count = min(len(into), len(self._data))
+        into[:count] = self._data[:count]
+        self._data = self._data[count:]
+        return count
+
+    def makefile(self, *_: object) -> BufferedReader:
+        """Return it with a buffer."""
+        return BufferedReader(self)
+
+
+def _by_http_client(sock: socket.socket, data: bytes, method: str) -> tuple[Answer, bool]:
+    """Understand an answer of which ``data`` came already, whatever form it has."""
+    response = HTTPResponse(cast("socket.socket", _Again(data, sock)), method=method)
+    response.begin()
+    body = response.read(_MOST_ANSWER_BYTES)
+    if response.length and len(body) < _MOST_ANSWER_BYTES:
+        raise RemoteDisconnected("the connection ended within an answer")
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    keep = response.isclosed() and not response.will_close
+    response.close()
+    return Answer(response.status, headers, body), keep
+
+
+def _by_urllib3(
+    pool: Pool | SecurePool,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: Iterable[Any] | None,
+    timeout: Timeout,
+) -> Answer:
+    response = streamed(pool, method, target, headers, body, timeout)
+    data = response.read(_MOST_ANSWER_BYTES)
+    if response.length_remaining:
+        response.close()
+    response.release_conn()
+    return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
+
+
+def streamed(
+    pool: Pool | SecurePool,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: Iterable[Any] | None,
+    timeout: Timeout,
+) -> BaseHTTPResponse:
+    """Return an answer of which the body is still to be read, to its end, or to be closed."""
+    return pool.urlopen(
+        method,
+        target,
+        body=body,
+        headers=headers,
+        retries=False,
+        redirect=False,
+        assert_same_host=False,
+        timeout=timeout,
+        preload_content=False,
+        decode_content=False,
+    )
