@@ -38,6 +38,7 @@ _ENVIRONMENT = f"""\
 | `{shell.HOME}` | The home folder, if `--home` is not given. Default: the user data folder of the platform. |
 | `{shell.PASSWORD_FILE}` | A file (mode 0600) whose first line is the lab password. Without it the password is asked. |
 | `{shell.OLD_PASSWORD_FILE}` | The same for the old lab password, of files locked with OpenSSL. |
+| `{shell.NEW_PASSWORD_FILE}` | The same for the new password of `key change-password`. |
 | `{shell.CATALOG_URL}` | The catalogue, if it is not `catalog.sqlite` in the home: an SQLAlchemy URL. |
 | `AWS_ENDPOINT_URL_S3`, `AWS_PROFILE`, `AWS_ACCESS_KEY_ID`, … | Read by the AWS SDK itself, with its own profiles. |
 """
@@ -75,6 +76,17 @@ NOTES = {
     "asked (a folder then reads that file). 0 all recorded copies are there, also with unknown objects beside them; "
     "30 copies are missing, different or bad; 3 something of a withdrawn subject is still there. "
     "The list of an old vault (`glacier://NAME`) takes hours: 31, and a later run reads it ([vaults](vaults.md)).",
+    "audit": "Asks the password with `--from` only. 30: the record is not as it was written. What a check can see, and "
+    "what it cannot: [audit](audit.md).",
+    "catalog backup": "Never asks the password. Without a `[[destination]]` it goes to every store that this catalogue "
+    "has met. Nothing in a store is replaced or removed.",
+    "catalog rebuild": "Asks the password. Never replaces a catalogue that opens and holds work; any other is kept "
+    "beside the new one. 3: the newest snapshot could not be used, an older one was taken. See "
+    "[the computer is lost](disaster.md).",
+    "key show": "Asks the password.",
+    "key export": "Asks the password. FILE must be new, and outside the home. See [keys](keys.md).",
+    "key change-password": "Asks the present password once and the new one twice. See [keys](keys.md).",
+    "key add-recipient": "Asks the password. It does not open what was stored before. See [keys](keys.md).",
     "decrypt": "Asks the old lab password for OpenSSL files, the lab password for sealed ones. Needs no home for the "
     "former. What stands under the name is compared and never replaced (3). See [old copies](old-copies.md).",
     "modernise": "Asks the old lab password. Never changes an old copy. Everything goes sealed; destinations that are "

@@ -51,8 +51,8 @@ def lose_everything(lab: Lab, url: str) -> dict[str, str]:
     for kind in ("v", "e"):
         lab.here("upload", "-d", lab.out, "--to", url, "-t", kind)
     for kind in ("vid", "edf"):
-        archive = ["archive", "-d", lab.out, "--to", url, "-t", kind]
-        lab.here(*archive, *(["--storage-class", "GLACIER_IR"] if url.startswith("s3") else []))
+        cold = ["--storage-class", "GLACIER_IR"] if url.startswith("s3") else []
+        lab.here("archive", "-d", lab.out, "--to", url, "-t", kind, *cold)
     shutil.copy(lab.home / "recovery-sheet.txt", lab.folder / "sheet.txt")
     lab.home.rename(lab.folder / "lost home")
     lab.out.rename(lab.folder / "lost outbox")

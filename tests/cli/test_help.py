@@ -32,6 +32,7 @@ CONTRACT = {
     "subjects withdraw": "CODE",
     "share": "DIR --group",
     "upload": "-d -b --to -t v e --encrypt --plain --jobs --storage-class --exclude --new-version --dry-run",
+    "backup": "DIR",
     "download": "-b --from -d -s -f --missing-in --no-decrypt --dry-run",
     "verify": "CODE --store --deep",
     "status": "CODE --watch --check",

@@ -13,6 +13,7 @@ import numpy as np
 import pexpect
 import pytest
 
+from ecogsafe.core.config import load_settings
 from tests.cli.lab import PASSWORD, Lab
 from tests.formats.builders_avi import clip
 from tests.service.old_locks import OLD_PASSWORD, locked
@@ -69,11 +70,56 @@ def type_password(child: pexpect.spawn[str], first: str = PASSWORD, second: str 
     child.sendline(second)
 
 
+def answer(child: pexpect.spawn[str], *questions: str, text: str = "") -> None:
+    """Give each question the same answer; none leaves it for later."""
+    for question in questions:
+        child.expect_exact(question)
+        child.sendline(text)
+
+
+def test_init_writes_what_it_was_told_into_a_commented_file(new_lab: Lab, spawn: Spawn) -> None:
+    """The few questions that matter; an answer that does not fit is told and asked again."""
+    nas = new_lab.folder / "nas with spaces"
+    nas.mkdir()
+    child = spawn(new_lab, "init", "--recovery-file", new_lab.folder / "key.txt")
+    type_password(child)
+    for question, text in (
+        ("Time zone", "America/Los_Angeles"),
+        ("Folder where de-identified", str(new_lab.out)),
+        ("A place for copies", "s3://lab-video"),
+        ("What goes there", "v"),
+        ("cold storage", "n"),
+        ("Another place", "s3://lab-deep"),
+        ("What goes there", ""),
+        ("cold storage", "y"),
+        ("Another place", "ftp://nowhere"),
+        ("What goes there", ""),
+    ):
+        child.expect_exact(question)
+        child.sendline(text)
+    child.expect_exact("cannot be opened")
+    for question, text in (("Another place", str(nas)), ("What goes there", "ve"), ("Unencrypted", "y")):
+        child.expect_exact(question)
+        child.sendline(text)
+    answer(child, "Another place")
+    assert ended(child) == 0
+    config = new_lab.home / "config.toml"
+    settings = load_settings(config)
+    assert (settings.time_zone, settings.outbox) == ("America/Los_Angeles", str(new_lab.out))
+    assert [(d.name, d.url, d.types, d.archive, d.plain) for d in settings.destination] == [
+        ("lab-video", "s3://lab-video", ("v",), False, False),
+        ("lab-deep", "s3://lab-deep", ("v", "e"), True, False),
+        ("nas with spaces", nas.as_uri(), ("v", "e"), False, True),
+    ]
+    assert config.read_text().count("#") > 20
+
+
 def test_init_asks_twice_and_shows_the_recovery_key_once(new_lab: Lab, spawn: Spawn) -> None:
     child = spawn(new_lab, "init")
     type_password(child)
     child.expect("Time zone of the recording site")
     child.sendline("America/Los_Angeles")
+    answer(child, "Folder where de-identified", "A place for copies")
     child.expect(_KEY.pattern)
     key = child.match.group()
     child.expect("Is it written down")
@@ -108,6 +154,7 @@ def test_init_with_another_second_password_asks_again(new_lab: Lab, spawn: Spawn
     type_password(child)
     child.expect("Time zone")
     child.sendline("-")
+    answer(child, "Folder where de-identified", "A place for copies")
     assert ended(child) == 0
     assert "# time_zone" in (new_lab.home / "config.toml").read_text()
 
@@ -127,6 +174,7 @@ def test_init_does_not_end_before_the_recovery_key_is_written_down(new_lab: Lab,
     type_password(child)
     child.expect("Time zone")
     child.sendline("UTC")
+    answer(child, "Folder where de-identified", "A place for copies")
     child.expect(_KEY.pattern)
     first = child.match.group()
     child.expect("Is it written down")

@@ -27,11 +27,11 @@ def _sent(lab: Lab) -> str:
     return url
 
 
-def _in_a_bucket(lab: Lab, code: str, *, versions: tuple[str | None, ...]) -> None:
+def _in_a_bucket(lab: Lab, code: str, *, versions: tuple[str | None, ...], url: str = "s3://deep-store/lab a") -> None:
     """Note copies in a bucket as an upload would; the last one is of the current content of its file."""
     catalog = Home(lab.home).open_catalog()
     with catalog.write() as tx:
-        stores.remember_store(tx, STORE, "s3://deep-store/lab a", "s3")
+        stores.remember_store(tx, STORE, url, url.partition(":")[0])
         for n, version in enumerate(versions):
             file_id = files.upsert_file(
                 tx,
@@ -161,6 +161,19 @@ def test_an_unfinished_upload_is_listed_too(applied: Lab) -> None:
     (aborted,) = [i for i in items if i["details"]["level"] == "unfinished upload"]
     words = shlex.split(aborted["details"]["command"])
     assert words[:3] == ["aws", "s3api", "abort-multipart-upload"] and words[-2:] == ["--upload-id", "u'7"]
+
+
+def test_copies_on_azure_are_removed_by_the_tool_of_azure(lab: Lab) -> None:
+    code = "f00d5678"
+    _in_a_bucket(lab, code, versions=("2026-11-22T10:00:00.0000000Z", None), url="azure://deep-store/lab a")
+    key = f"lab a/{code}/{code}_1/{code}_1"
+    delete = ["az", "storage", "blob", "delete", "--container-name", "deep-store", "--name"]
+    items = lab.here("--json", "--yes", "subjects", "withdraw", code).of("item", action="withdraw")
+    versioned = [*delete, f"{key}.eeg.age"]
+    assert sorted(shlex.split(i["details"]["command"]) for i in items) == [
+        [*versioned, "&&", *versioned, "--version-id", "2026-11-22T10:00:00.0000000Z"],
+        [*delete, f"{key}~1.eeg.age"],
+    ]
 
 
 def test_data_that_another_home_de_identified_can_be_withdrawn(lab: Lab) -> None:

@@ -240,7 +240,7 @@ def test_the_template_of_the_config_is_a_config(small_lab: SmallLab) -> None:
     shown = [line.removeprefix("# ") for line in lines if not line.startswith("# ") or "=" in line or "[" in line]
     small_lab.home.config.write_text("\n".join(line for line in shown if "`" not in line and not line.endswith(".")))
     settings = small_lab.home.settings()
-    assert len(settings.destination) == 2
+    assert len(settings.destination) == 3
     assert settings.policy.copies == 3
 
 

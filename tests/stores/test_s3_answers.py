@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from botocore import exceptions as sdk
 from botocore.stub import Stubber
 from urllib3 import exceptions as http
 
+from ecogsafe.core.clock import utc_now
 from ecogsafe.core.errors import (
     ChecksumRefusedError,
     EcogsafeError,
@@ -118,6 +121,18 @@ def test_error_answers(code: str, status: int, kind: type[EcogsafeError]) -> Non
     assert error.item in (URL, f"{URL}/{KEY}")
     assert "hidden" not in str(error)
     assert error.next or kind in (ObjectMissingError, ObjectExistsError, UploadGoneError, ChecksumRefusedError)
+
+
+@pytest.mark.parametrize(("minutes", "is_told"), [(20, True), (-20, True), (3, False), (None, False)])
+def test_a_refusal_without_a_word_is_laid_to_a_wrong_clock(minutes: int | None, *, is_told: bool) -> None:
+    """The answer to HEAD has no code: what is signed at a wrong time looks like a wrong key."""
+    error = client_error("403", 403)
+    if minutes is not None:
+        there = utc_now() + timedelta(minutes=minutes)
+        error.response["ResponseMetadata"]["HTTPHeaders"] = {"date": format_datetime(there, usegmt=True)}
+    found = s3_error(error, URL, KEY)
+    assert ("the clock here" in found.problem) is is_told
+    assert isinstance(found, StoreRefusedError)
 
 
 SECRET_ENDPOINT = "https://user:hidden@minio.example.org"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -30,9 +32,12 @@ from ecogsafe.crypt.keys import parse_identities
 from ecogsafe.crypt.lab_key import open_lab_key
 from ecogsafe.service.home import Home
 from ecogsafe.service.initialise import initialise
+from ecogsafe.stores import azure_connect
+from ecogsafe.stores.azure_blocks import ENDING, OPENING, Block, block_of
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.s3_connect import connect
+from tests.servers.azurite import AzuriteServer
 from tests.servers.proxy import Proxy, Trouble
 from tests.servers.seaweed import SeaweedServer
 
@@ -187,14 +192,66 @@ class S3Site(Site):
         )
 
 
+class AzureSite(Site):
+    def __init__(self, folder: Path, server: AzuriteServer, proxy: Proxy) -> None:
+        super().__init__(folder)
+        self._proxy = proxy
+        self._server = server
+        self._container = server.new_container()
+        through = server.connection_string.replace(f"http://127.0.0.1:{server.port}", proxy.url)
+        self.environment["AZURE_STORAGE_CONNECTION_STRING"] = through
+        self.url = f"azure://{self._container}/lab"
+        for n in (3, 4):
+            proxy.make(Trouble("delay", _is_block(n), times=10**9, seconds=PART_S * n))
+        self._sent: list[Sent] = []
+        proxy.record = self._note
+
+    def _note(self, method: str, path: str, query: dict[str, str], body: bytes) -> None:
+        block = _block(query)
+        if method == "PUT" and block is not None:
+            self._sent.append(Sent.of(block.upload_id, block.number, body))
+
+    def parts(self) -> list[Sent]:
+        return list(self._sent)
+
+    def answered(self) -> int:
+        return sum(_block(seen.query) is not None and seen.status == 201 for seen in list(self._proxy.seen))
+
+    def store(self) -> Store:
+        return azure_connect.connect(self._container, "lab", environment=self._server.env())
+
+
+def _block(query: dict[str, str]) -> Block | None:
+    """Return which part a request to Azure sends, None for other requests."""
+    if query.get("comp") != "block":
+        return None
+    block = block_of(base64.b64decode(query["blockid"]).decode())
+    return None if block is None or block.number in (OPENING, ENDING) else block
+
+
+def _is_block(number: int) -> Callable[[str, str], bool]:
+    def matches(method: str, target: str) -> bool:
+        block = _block({name: values[0] for name, values in parse_qs(urlsplit(target).query).items()})
+        return block is not None and block.number == number
+
+    return matches
+
+
 def _is_part(number: int) -> Callable[[str, str], bool]:
     return lambda method, target: f"partNumber={number}&" in f"{target}&"
 
 
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.server)])
+@pytest.fixture(
+    params=["folder", *(pytest.param(kind, marks=pytest.mark.server) for kind in ("s3", "azure"))],
+)
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     if request.param == "folder":
         yield FolderSite(tmp_path)
+        return
+    if request.param == "azure":
+        azurite: AzuriteServer = request.getfixturevalue("azurite")
+        with Proxy(azurite.endpoint_url) as proxy:
+            yield AzureSite(tmp_path, azurite, proxy)
         return
     server: SeaweedServer = request.getfixturevalue("s3_server")
     with Proxy(server.endpoint_url) as proxy:

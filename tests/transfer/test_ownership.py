@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -66,18 +68,25 @@ def test_a_begin_that_was_cut_off_is_cleared_away_even_if_the_file_changed(bench
     assert list(store.inner.list_uploads()) == []
 
 
+def until(fact: Callable[[], bool]) -> None:
+    deadline = monotonic() + 10
+    while not fact():
+        assert monotonic() < deadline
+        sleep(0.005)
+
+
 def test_a_sleeper_that_lost_its_upload_does_not_complete_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Watched(MemoryStore())
     shipment = bench.shipment(bench.write("0001", bench.data(SIZE)), bench.place(store))
     note_file = file_job.note_file
 
-    def sleep(*args: Any, sha256: str | None) -> int:
+    def doze(*args: Any, sha256: str | None) -> int:
         if sha256 is not None:
             monkeypatch.setattr(file_job, "note_file", note_file)
             die_at(bench, shipment, store, "finish_upload", 1)
         return note_file(*args, sha256=sha256)
 
-    monkeypatch.setattr(file_job, "note_file", sleep)
+    monkeypatch.setattr(file_job, "note_file", doze)
     (outcome,) = bench.send(shipment)
     assert (outcome.status, type(outcome.error)) == (Status.FAILED, LockedError)
     assert list(store.inner.list()) == []
@@ -94,6 +103,8 @@ def test_a_sleeper_that_lost_its_upload_does_not_give_it_up(bench: Bench) -> Non
 
     class Sleepy(FileSource):
         def check_unchanged(self) -> None:
+            # all but the last part have left by now: the other run needs none of them again once that is durable
+            until(lambda: bench.rows("SELECT count(*) FROM acks")[0][0] >= PARTS - 1)
             die_at(bench, shipment, store, "finish_upload", 1)
             raise SourceChangedError(self.name, "changed while it was read")
 

@@ -62,8 +62,7 @@ if "ecogsafe" in " ".join(sys.orig_argv):
     from ecogsafe.stores import retrying, s3_wire
     if "LAB_READ_TIMEOUT_S" in os.environ:
         s3_wire.READ_TIMEOUT_S = s3_wire.RECEIVING_TIMEOUT_S = float(os.environ["LAB_READ_TIMEOUT_S"])
-    Backoff = retrying.Backoff
-    retrying.Backoff = lambda: Backoff(first_s=0.02, longest_s=0.1)
+    retrying.Backoff.pause_s = lambda self, failures, chance: 0.05 * chance
     if "ecogsafe.transfer.worker" not in " ".join(sys.orig_argv):
         from ecogsafe.transfer import pipeline
         pipeline.LEAST_FOR_WORKERS = 8
@@ -238,7 +237,8 @@ class WireLab:
 
     def objects(self) -> dict[str, int]:
         """Return size by key of everything but our own objects."""
-        client, found = self._server.client(), {}
+        client = self._server.client()
+        found: dict[str, int] = {}
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"lab/{CODE}"):
             found |= {each["Key"].removeprefix("lab/"): each["Size"] for each in page.get("Contents", ())}
         return found

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
-from sqlalchemy import insert, select
+from sqlalchemy import or_, select
+from sqlalchemy.exc import DBAPIError
 
 from ecogsafe.catalog import meta
 from ecogsafe.catalog.database import Transaction
-from ecogsafe.catalog.rows import columns_of, values_of
+from ecogsafe.catalog.rows import columns_of, insert_all, values_of
 from ecogsafe.catalog.schema import audit
 from ecogsafe.core.clock import utc_stamp
 
 #: what the very first row holds
 BEGINNING = "0" * 64
 _HEAD = "audit_head"
+#: differences from a snapshot that are told one by one
+_MOST_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ def append_all(
         after = _hash(seq, run_id, before, rest)
         rows.append(AuditRow(seq, run_id, before, after, *rest))
         before = after
-    tx.execute(insert(audit), [values_of(row) for row in rows])
+    insert_all(tx, audit, [values_of(row) for row in rows])
     meta.set(tx, _HEAD, f"{seq} {before}")
     return rows
 
@@ -135,18 +138,20 @@ def check(tx: Transaction, *, anchor: str | None = None) -> list[str]:
     newest = BEGINNING
     last_of_run: dict[str, str] = {}
     anchored = anchor is None
-    in_order = select(*_COLUMNS).order_by(audit.c.seq).execution_options(yield_per=1000)
-    for found in tx.execute(in_order):
-        row = AuditRow(*found)
-        if row.seq != expected_seq:
-            problems.append(f"audit rows {expected_seq} to {row.seq - 1} are missing")
-        if hash_of(row) != row.hash:
-            problems.append(f"audit row {row.seq} was changed")
-        if row.prev_hash != last_of_run.get(row.run_id, newest):
-            problems.append(f"audit row {row.seq} does not follow the row before it")
-        anchored = anchored or row.hash == anchor
-        last_of_run[row.run_id] = newest = row.hash
-        expected_seq = row.seq + 1
+    try:
+        for row in _in_order(tx):
+            if row.seq != expected_seq:
+                problems.append(f"audit rows {expected_seq} to {row.seq - 1} are missing")
+            if not _has_its_hash(row):
+                problems.append(f"audit row {row.seq} was changed")
+            if row.prev_hash != last_of_run.get(row.run_id, newest):
+                problems.append(f"audit row {row.seq} does not follow the row before it")
+            anchored = anchored or row.hash == anchor
+            last_of_run[row.run_id] = newest = row.hash
+            expected_seq = row.seq + 1
+    except DBAPIError:
+        # text that is none any more; what follows it is not looked at
+        return [*problems, f"the record cannot be read from audit row {expected_seq} on"]
     head = meta.get(tx, _HEAD) or f"0 {BEGINNING}"
     if head != f"{expected_seq - 1} {newest}":
         problems.append(f"the record ends at audit row {expected_seq - 1}, the catalogue says {head.split()[0]}")
@@ -155,13 +160,61 @@ def check(tx: Transaction, *, anchor: str | None = None) -> list[str]:
     return problems
 
 
+def _in_order(tx: Transaction) -> Iterator[AuditRow]:
+    query = select(*_COLUMNS).order_by(audit.c.seq).execution_options(yield_per=1000)
+    for found in tx.execute(query):
+        yield AuditRow(*found)
+
+
+def _has_its_hash(row: AuditRow) -> bool:
+    try:
+        return hash_of(row) == row.hash
+    except TypeError:
+        # bytes where text was
+        return False
+
+
+def against(tx: Transaction, older: Transaction) -> tuple[int, list[str]]:
+    """Hold the record against an older copy of it, row by row: the hashes of two records made to fit do not.
+
+    Returns
+    -------
+    int
+        The newest row of the older copy, up to which nothing can have been changed unseen.
+    list of str
+        What is not as it was, one line each, the first few.
+    """
+    problems: list[str] = []
+    here = _in_order(tx)
+    mine = next(here, None)
+    last = 0
+    try:
+        for row in _in_order(older):
+            last = row.seq
+            while mine is not None and mine.seq < row.seq:
+                mine = next(here, None)
+            if mine != row and len(problems) < _MOST_TOLD:
+                gone = mine is None or mine.seq != row.seq
+                problems.append(f"audit row {row.seq} {'is gone' if gone else 'is not what the snapshot holds'}")
+    except DBAPIError:
+        problems.append("the record cannot be compared to its end")
+    return last, problems
+
+
+def head(tx: Transaction) -> int:
+    """Return the number of the newest row, 0 where there is none."""
+    return tx.execute(select(audit.c.seq).order_by(audit.c.seq.desc()).limit(1)).scalar() or 0
+
+
 def recent(
     tx: Transaction, limit: int = 100, *, object: str | None = None, run_id: str | None = None
 ) -> list[AuditRow]:
     """Return the newest acts, the newest first, of one object or run where given."""
     query = select(*_COLUMNS).order_by(audit.c.seq.desc()).limit(limit)
     if object is not None:
-        query = query.where(audit.c.object == object)
+        # a path below OUT and the key of its sealed copy are one thing to a person
+        bare = object.removesuffix(".age")
+        query = query.where(or_(audit.c.object == bare, audit.c.object == f"{bare}.age"))
     if run_id is not None:
         query = query.where(audit.c.run_id == run_id)
     return [AuditRow(*row) for row in tx.execute(query)]

@@ -31,11 +31,8 @@ def seal(plaintext: bytes, recipients: Sequence[Recipient], *, armored: bool = F
     sealer = ChunkSealer(file_key, layout.payload_nonce)
     sealed = bytearray(layout.object_size())
     sealed[: layout.payload_offset] = layout.prefix
-    with memoryview(plaintext) as plain, memoryview(sealed) as out:
-        for chunk in range(layout.chunk_count()):
-            start, stop = layout.plain_range(chunk)
-            cipher_start, cipher_stop = layout.cipher_range(chunk)
-            sealer.seal_into(chunk, plain[start:stop], out[cipher_start:cipher_stop], last=layout.is_last(chunk))
+    with memoryview(plaintext) as plain, memoryview(sealed) as out, out[layout.payload_offset :] as chunks:
+        sealer.seal_run_into(0, plain, chunks, last=layout.chunk_count() - 1)
     return armor(bytes(sealed)) if armored else bytes(sealed)
 
 

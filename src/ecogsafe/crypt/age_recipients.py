@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -88,6 +89,12 @@ def check_key_length(data: bytes, expected: int) -> None:
         raise LabKeyError("key", f"holds {len(data)} bytes, not {expected}")
 
 
+@lru_cache(maxsize=16)
+def _public_key(public: bytes) -> X25519PublicKey:
+    """Return a recipient's key as the library wants it; a run seals every file to the same few."""
+    return X25519PublicKey.from_public_bytes(public)
+
+
 class X25519Recipient:
     """The public half of an X25519 identity: ``age1…``."""
 
@@ -112,7 +119,7 @@ class X25519Recipient:
         ephemeral = X25519PrivateKey.generate()
         share = ephemeral.public_key().public_bytes_raw()
         try:
-            shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(self._public))
+            shared = ephemeral.exchange(_public_key(self._public))
         except ValueError as error:
             raise LabKeyError("recipient", "is a point of low order, not a key") from error
         key = hkdf_sha256(shared, salt=share + self._public, info=_X25519_INFO)

@@ -10,8 +10,9 @@ from ecogsafe.core.config import Settings
 from ecogsafe.core.errors import UsageError
 from ecogsafe.service.connections import one_url
 
-#: classes whose objects are cheap to keep and slow or dear to read
-CLASSES = ("DEEP_ARCHIVE", "GLACIER", "GLACIER_IR")
+#: classes whose objects are cheap to keep and slow or dear to read, by the kind of store
+_CLASSES_OF = {"s3": ("DEEP_ARCHIVE", "GLACIER", "GLACIER_IR"), "azure": ("Archive", "Cold", "Cool")}
+CLASSES = tuple(name for names in _CLASSES_OF.values() for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +37,10 @@ class ArchiveRequest:
         """Raise UsageError if the wishes contradict each other."""
         if self.kind not in ("vid", "edf"):
             raise UsageError("-t", "must be vid (video and text) or edf (EDF and BDF)")
-        if self.storage_class is not None and not self.url.startswith("s3://"):
-            raise UsageError(
-                "--storage-class",
-                "is for s3:// only",
-                safe="Nothing was sent",
-                next="leave it out, or archive to s3://…",
-            )
+        offered = _CLASSES_OF.get(self.url.partition("://")[0], ())
+        if self.storage_class is not None and self.storage_class not in offered:
+            step = f"choose one of {', '.join(offered)}" if offered else "leave it out, or archive to s3:// or azure://"
+            raise UsageError("--storage-class", "no such class exists there", safe="Nothing was sent", next=step)
         if not self.folders:
             raise UsageError("-d", "no folder was given")
 

@@ -24,6 +24,8 @@ from ecogsafe.transfer.pipeline import send_all
 from ecogsafe.transfer.work import Shipment, Status
 
 _KEPT = "What was sent is kept"
+#: files in a row, each tried again and again: the others need not wait for a place that went away
+_ENOUGH_FAILURES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ def backup(run: Run, request: BackupRequest) -> None:
         recipients = run.home.recipients(run.catalog)
         open_goals(run, goals, stack)
         context = context_of(run, stack.enter_context(closing(Ledger(run.catalog))), recipients)
+        context.give_up_after = _ENOUGH_FAILURES
         snapshots = Snapshots(
             run,
             [goal.connection for goal in goals if goal.connection is not None],

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from ecogsafe.core.errors import NotClearedError, StoreError, StoreFullError
+from ecogsafe.core.errors import NotClearedError, StoreError
 from ecogsafe.core.events import Item
 from ecogsafe.service.backup_places import Goal
 from ecogsafe.service.backup_subjects import Outbox
@@ -16,8 +14,7 @@ from ecogsafe.service.gate import Gate, Refusal
 from ecogsafe.service.outgoing import OutgoingFile
 from ecogsafe.service.running import Run
 from ecogsafe.service.second_look import Content
-from ecogsafe.service.upload_planning import Planner, tell_plan
-from ecogsafe.stores.open import parse_store_url
+from ecogsafe.service.upload_planning import Planner, refuse_overfull, tell_plan
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.file_order import Cleared, FileOrder
 from ecogsafe.transfer.work import Shipment
@@ -66,33 +63,13 @@ def _plan_place(
                 run.check_stop(safe="Nothing was sent")
                 planner.add(file)
         shipments = [shipment for planner in planners for shipment in planner.plan.shipments]
-        refuse_overfull(goal.destination.url, sum(shipment.size for shipment in shipments))
+        refuse_overfull(run, connection, shipments)
     except StoreError as error:
         goal.fail(run, error)
         return []
     for planner in planners:
         tell_plan(run, planner.plan, dry_run=False)
     return shipments
-
-
-def refuse_overfull(url: str, needed: int) -> None:
-    """Raise StoreFullError if ``needed`` bytes do not fit into the folder ``url``; buckets are not asked."""
-    folder: Path | None = parse_store_url(url).folder
-    if folder is None:
-        return
-    try:
-        room = os.statvfs(folder)
-    except OSError:
-        # whoever writes there is told why
-        return
-    free = room.f_bavail * room.f_frsize
-    if room.f_blocks and needed > free:
-        raise StoreFullError(
-            url,
-            f"{needed:,} bytes are to be sent and {free:,} are free",
-            safe="Nothing was written to it",
-            next="make room there and run again",
-        )
 
 
 def _joined(shipments: Sequence[Shipment]) -> list[Shipment]:

@@ -7,34 +7,27 @@ is kept beside the new one. Until the very last rename the home is as it was.
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from ecogsafe.catalog import audit, leases, meta
 from ecogsafe.catalog import stores as catalog_stores
 from ecogsafe.catalog.database import Catalog
-from ecogsafe.catalog.replacing import holds_work, numbers, open_whole, put_in_place
+from ecogsafe.catalog.replacing import holds_work, numbers, put_in_place
 from ecogsafe.core.clock import utc_now
-from ecogsafe.core.durable import write_atomically
 from ecogsafe.core.errors import (
     DamagedCatalogueError,
     ExitStatus,
-    LabKeyError,
     LockedError,
     NotInitialisedError,
     RecipientsChangedError,
     UsageError,
-    VerificationError,
 )
 from ecogsafe.core.events import EventSink, Item, Summary
-from ecogsafe.crypt.age_file import open_sealed
-from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.keys import parse_recipients
 from ecogsafe.service.connections import telling_of_waits
 from ecogsafe.service.home import RECIPIENTS_DIGEST, Home, PasswordSource
@@ -42,37 +35,13 @@ from ecogsafe.service.inventory import InventoryRequest, inventory
 from ecogsafe.service.owner import actor_here, is_dead, owner_here
 from ecogsafe.service.persons import Confirm
 from ecogsafe.service.running import LEASE_S, RUN_LEASE, running
-from ecogsafe.service.snapshots import PREFIX
+from ecogsafe.service.snapshot_copies import Snapshot, Taken, snapshots_in, take
 from ecogsafe.stores.open import open_store
-from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.store_id import read_store_id
 
-_NAME = re.compile(rf"{PREFIX}(?P<at>\d{{8}}T\d{{6}}Z)-[0-9a-f]{{8}}\.sqlite\.age")
 _TEMPORARY = ".rebuild-"
 #: name of the catalogue that was replaced, and the time
 KEPT = "catalog.sqlite.before-rebuild-"
-
-
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    """One snapshot in a store, as its name tells."""
-
-    key: str
-    at: datetime
-
-    @property
-    def name(self) -> str:
-        return self.key.removeprefix(PREFIX)
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A snapshot that is open in the home under a temporary name."""
-
-    snapshot: _Snapshot
-    #: of the sealed object
-    sha256: str
-    catalog: Catalog
 
 
 def rebuild(
@@ -143,7 +112,7 @@ def _replace(
     """Put the snapshot in place; return whether something was wrong with it, or it is not the newest."""
     store = open_store(url, stop=stop, on_wait=telling_of_waits(emit))
     try:
-        found = _snapshots(store)
+        found = snapshots_in(store)
         candidates = [s for s in found if wanted in (None, s.name, s.key)]
         if not candidates:
             problem = "holds no snapshot of that name" if wanted and found else "holds no snapshot of a catalogue"
@@ -152,7 +121,7 @@ def _replace(
             )
         recipients = parse_recipients(home.recipient_lines().decode("utf-8", "replace"))
         identity = home.identity(password, recipients)
-        taken, spoiled = _take(store, candidates, identity, target, emit)
+        taken, spoiled = take(store, candidates, identity, target, emit)
         met = read_store_id(store)
     finally:
         store.close()
@@ -175,45 +144,15 @@ def _replace(
     return spoiled
 
 
-def _snapshots(store: Store) -> list[_Snapshot]:
-    """Return the snapshots in ``store``, the newest first by our clock."""
-    matches = (_NAME.fullmatch(info.key) for info in store.list(PREFIX))
-    found = [
-        _Snapshot(m.string, datetime.strptime(m["at"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)) for m in matches if m
-    ]
-    return sorted(found, key=lambda s: s.key, reverse=True)
-
-
-def _take(
-    store: Store, candidates: list[_Snapshot], identity: X25519Identity, target: Path, emit: EventSink
-) -> tuple[_Taken, bool]:
-    """Open the newest of ``candidates`` that is whole; return it, and whether a newer one was not."""
-    failures: list[str] = []
-    for snapshot in candidates:
-        try:
-            sealed = b"".join(store.read(snapshot.key))
-            write_atomically(target, open_sealed(sealed, [identity]))
-            return _Taken(snapshot, hashlib.sha256(sealed).hexdigest(), open_whole(target)), bool(failures)
-        except (VerificationError, LabKeyError, DamagedCatalogueError) as error:
-            failures.append(error.problem)
-            message = f"this snapshot cannot be used: {error.problem}"
-            emit(Item(action="snapshot", status="failed", key=snapshot.key, store=store.name, message=message))
-    raise VerificationError(
-        store.url,
-        f"none of its {len(candidates)} snapshots can be used ({failures[0]})",
-        safe="The home is as it was",
-        next="ecogsafe catalog rebuild --from another store",
-    )
-
-
-def _refuse_stranger(taken: _Taken, found: list[_Snapshot], url: str) -> None:
+def _refuse_stranger(taken: Taken, found: list[Snapshot], url: str) -> None:
     """Raise where older snapshots are of an earlier catalogue: the newest of a new one would bury all of it."""
     with taken.catalog.read() as tx:
         created = meta.get(tx, "created_at")
     if created is None:
         return
     begun = datetime.fromisoformat(created)
-    earlier = next((s for s in found if s.key < taken.snapshot.key and s.at < begun.replace(microsecond=0)), None)
+    begun = begun.replace(microsecond=0)
+    earlier = next((s for s in found if s.at < begun and s != taken.snapshot), None)
     if earlier is not None:
         again = f"ecogsafe catalog rebuild --from {url} --snapshot"
         raise UsageError(
@@ -225,7 +164,7 @@ def _refuse_stranger(taken: _Taken, found: list[_Snapshot], url: str) -> None:
         )
 
 
-def _prepare(home: Home, taken: _Taken, known: str | None, store_id: str | None, emit: EventSink) -> bool:
+def _prepare(home: Home, taken: Taken, known: str | None, store_id: str | None, emit: EventSink) -> bool:
     """Check the snapshot against this home, and note in it what is done; return whether its audit record is broken."""
     digest = hashlib.sha256(home.recipient_lines()).hexdigest()
     catalog = taken.catalog

@@ -15,6 +15,7 @@ from ecogsafe.service.download_room import room_for, split_by_presence
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.pacing import pace_of
 from ecogsafe.service.running import Run, raise_if_all_failed
+from ecogsafe.service.snapshots import snapshot_everywhere
 from ecogsafe.service.unlock_keys import unlock_keys
 from ecogsafe.transfer.meter import Meter
 
@@ -74,6 +75,8 @@ def download(
             with meter:
                 receiver.failures += OldDownload(run, connection, request, keys, meter).receive_all(old)
         run.tell(meter.now())
+    if run.tally.done:
+        snapshot_everywhere(run)
     run.check_all_ended(receiver.ended, len(wanted), safe="Complete files are kept, and what came of unfinished ones")
     raise_if_all_failed(receiver.failures, len(wanted) + len(old))
     receiver.check_all_there()

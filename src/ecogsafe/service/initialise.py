@@ -12,7 +12,7 @@ from pathlib import Path
 from ecogsafe.catalog import meta
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.core.clock import utc_stamp
-from ecogsafe.core.config import clinical_zone
+from ecogsafe.core.config import Destination, clinical_zone, parse_settings
 from ecogsafe.core.durable import fsync_directory, write_atomically
 from ecogsafe.core.errors import EcogsafeError, LabKeyError, UsageError
 from ecogsafe.core.private import Secret
@@ -89,6 +89,8 @@ def initialise(
     *,
     recovery_file: Path | None,
     time_zone: str | None,
+    outbox: str | None = None,
+    destinations: Sequence[Destination] = (),
     work_factor: int | None = None,
     hand_over: Callable[[str], None] | None = None,
 ) -> Initialised:
@@ -98,6 +100,8 @@ def initialise(
     ----------
     recovery_file
         Where the recovery key is written. A file that a run left which was cut is used again.
+    time_zone, outbox, destinations
+        What config.toml says; a file that is there already stays as it is.
     hand_over
         Without a file: shows the recovery identity to a person and returns once they have it. What it
         raises ends ``init`` before anything depends on the keys.
@@ -115,13 +119,16 @@ def initialise(
     check_password(password)
     if time_zone is not None:
         clinical_zone(time_zone)
+    config = config_template(time_zone, outbox=outbox, destinations=destinations)
+    # a file that ecogsafe itself could not read must not be written
+    parse_settings(config)
     home.create_folder()
     with home.locked():
         # once more: it may have been made while the password was typed
         check_can_initialise(home, recovery_file)
         if not home.unfinished.exists():
             write_atomically(home.unfinished, b"")
-        made = _make(home, password, recovery_file, time_zone, work_factor, hand_over)
+        made = _make(home, password, recovery_file, config, work_factor, hand_over)
         home.unfinished.unlink()
     return made
 
@@ -130,7 +137,7 @@ def _make(
     home: Home,
     password: Secret,
     recovery_file: Path | None,
-    time_zone: str | None,
+    config: str,
     work_factor: int | None,
     hand_over: Callable[[str], None] | None,
 ) -> Initialised:
@@ -153,7 +160,7 @@ def _make(
     home.resume_key()
     write_atomically(home.recovery_sheet, write_sheet(sealed_lab, keys, utc_stamp()[:10]).encode())
     if not home.config.exists():
-        write_atomically(home.config, config_template(time_zone).encode())
+        write_atomically(home.config, config.encode())
     if recovery_file is None and hand_over is not None:
         hand_over(recovery_text)
     _note_recipients(home, recipients)

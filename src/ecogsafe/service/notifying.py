@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import platform
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,25 +41,27 @@ def notify(settings: Notify, notice: Notice) -> None:
     """
     if not settings.urls:
         return
-    courier = courier_of(settings)
-    kind = "success" if notice.status is ExitStatus.DONE else "failure"
-    if not courier.notify(body=notice.text, title=notice.title, notify_type=kind):
+    with _quietly():
+        courier = courier_of(settings)
+        kind = "success" if notice.status is ExitStatus.DONE else "failure"
+        delivered = courier.notify(body=notice.text, title=notice.title, notify_type=kind)
+    if not delivered:
         raise NotNotifiedError(
             "notify.urls",
             "a message could not be delivered to everybody",
+            safe="The run itself is not worse for it",
             next="check [notify] in config.toml, and that this machine may reach those services",
         )
 
 
-def _apprise() -> Any:
-    try:
-        return importlib.import_module("apprise")
-    except ImportError as error:
-        raise NotNotifiedError(
-            "notify.urls",
-            "messages are wanted, and Apprise is not installed",
-            next="pip install 'ecogsafe[notify]'",
-        ) from error
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep Apprise from talking: it tells its log whole URLs, with the passwords in them."""
+    logging.getLogger("apprise").disabled = True
+    with warnings.catch_warnings():
+        # some of what it delivers to needs modules of Python that are on their way out
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def courier_of(settings: Notify) -> Any:
@@ -66,13 +72,28 @@ def courier_of(settings: Notify) -> Any:
     NotNotifiedError
         Apprise is not installed, or a URL is none of its.
     """
-    courier = _apprise().Apprise()
-    for number, url in enumerate(settings.urls, start=1):
-        if not courier.add(url):
-            raise NotNotifiedError(
-                "notify.urls",
-                f"its entry {number} is not a URL that Apprise understands",
-                safe="Nobody was told, and nothing else is worse for it",
-                next="mend [notify] in config.toml",
-            )
+    with _quietly():
+        courier, number = _courier(settings)
+    if number:
+        raise NotNotifiedError(
+            "notify.urls",
+            f"its entry {number} is not a URL that Apprise understands",
+            safe="The run itself is not worse for it",
+            next="mend [notify] in config.toml",
+        )
     return courier
+
+
+def _courier(settings: Notify) -> tuple[Any, int]:
+    """Return what delivers, and the number from 1 of the first URL that is none; 0 for all well."""
+    try:
+        courier = importlib.import_module("apprise").Apprise()
+    except ImportError as error:
+        raise NotNotifiedError(
+            "notify.urls",
+            "messages are wanted, and Apprise is not installed",
+            safe="The run itself is not worse for it",
+            next="pip install 'ecogsafe[notify]'",
+        ) from error
+    wrong = (number for number, url in enumerate(settings.urls, start=1) if not courier.add(url))
+    return courier, next(wrong, 0)

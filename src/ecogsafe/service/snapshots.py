@@ -70,6 +70,8 @@ class Snapshots:
 
     def _send(self, elsewhere: Sequence[str]) -> None:
         self._sent = monotonic()
+        if not self._stores and not elsewhere:
+            return
         if self._run.catalog.path is None:
             message = "the catalogue is on a server, whose own backup keeps it: no snapshot was stored"
             self._run.tell(Item(action="snapshot", status="note", message=message))
@@ -134,3 +136,16 @@ class Snapshots:
         run.counts["snapshots_failed"] = run.counts.get("snapshots_failed", 0) + 1
         message = f"the snapshot of the catalogue could not be stored: {error}"
         run.tell(Item(action="snapshot", status="failed", store=store.name if store else None, message=message))
+
+
+def snapshot_everywhere(run: Run) -> None:
+    """Send one to every destination of the config, after a run that learned something but sends nothing.
+
+    What keeps it from that is told; the run is none the worse.
+    """
+    if run.stop.is_set():
+        return
+    try:
+        Snapshots(run, (), run.home.recipients(run.catalog)).finish()
+    except EcogsafeError as error:
+        run.tell(Item(action="snapshot", status="note", message=f"no snapshot of the catalogue: {error.problem}"))

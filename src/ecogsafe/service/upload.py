@@ -19,7 +19,7 @@ from ecogsafe.service.owner import is_dead
 from ecogsafe.service.pacing import pace_of
 from ecogsafe.service.running import Run, raise_if_all_failed, unfinished_journal
 from ecogsafe.service.snapshots import Snapshots
-from ecogsafe.service.upload_planning import Planner, UploadPlan, tell_plan
+from ecogsafe.service.upload_planning import Planner, UploadPlan, refuse_overfull, tell_plan
 from ecogsafe.service.upload_request import UploadRequest
 from ecogsafe.service.withdrawal import refuse_withdrawn
 from ecogsafe.transfer.context import TransferContext
@@ -82,6 +82,7 @@ def upload(run: Run, request: UploadRequest) -> None:
                         f"{len(planner.plan.shipments)} files, {planner.plan.bytes_total:,} bytes would be sent"
                     )
                     return
+                refuse_overfull(run, connection, planner.plan.shipments)
                 ended = _send(run, context, planner.plan, request, snapshots)
             snapshots.finish()
             run.check_all_ended(ended, len(planner.plan.shipments), safe=_KEPT)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+import os
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from ecogsafe.core.errors import EcogsafeError, ExitStatus, InterruptedRunError, StoreError
+from ecogsafe.catalog import uploads
+from ecogsafe.core.errors import EcogsafeError, ExitStatus, InterruptedRunError, StoreError, StoreFullError
 from ecogsafe.core.events import Item
 from ecogsafe.service.connections import Connection
 from ecogsafe.service.outgoing import OutgoingFile
@@ -13,6 +16,7 @@ from ecogsafe.service.presence import Listing, Need, Presence, judge, key_for
 from ecogsafe.service.running import Run
 from ecogsafe.service.second_look import Content, SecondLook
 from ecogsafe.service.upload_request import UploadRequest
+from ecogsafe.stores.open import parse_store_url
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.file_order import Cleared, FileOrder
 from ecogsafe.transfer.needless import abandon_needless, keys_left_open
@@ -175,4 +179,31 @@ def tell_plan(run: Run, plan: UploadPlan, *, dry_run: bool) -> None:
                 key=next(iter(shipment.keys.values())),
                 bytes=shipment.size,
             )
+        )
+
+
+def refuse_overfull(run: Run, connection: Connection, shipments: Sequence[Shipment]) -> None:
+    """Raise StoreFullError if ``shipments`` do not fit into a folder; buckets are not asked.
+
+    What an earlier run left half-way stands there already, nobody knows how much of it: it is not counted.
+    """
+    url = connection.store.url
+    folder: Path | None = parse_store_url(url).folder
+    if folder is None:
+        return
+    try:
+        room = os.statvfs(folder)
+    except OSError:
+        # whoever writes there is told why
+        return
+    with run.catalog.read() as tx:
+        begun = set(uploads.keys_with_open_uploads(tx, connection.store_id))
+    needed = sum(s.size for s in shipments if not begun & set(s.keys.values()))
+    free = room.f_bavail * room.f_frsize
+    if room.f_blocks and needed > free:
+        raise StoreFullError(
+            url,
+            f"{needed:,} bytes are to be sent and {free:,} are free",
+            safe="Nothing was written to it",
+            next="make room there and run again",
         )

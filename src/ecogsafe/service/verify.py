@@ -25,6 +25,7 @@ from ecogsafe.service.connections import connected, one_url
 from ecogsafe.service.copy_check import CopyCheck, Verdict
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.running import Run, raise_if_all_failed
+from ecogsafe.service.snapshots import snapshot_everywhere
 from ecogsafe.service.verdicts import record_verdict
 from ecogsafe.transfer.meter import Meter
 
@@ -91,6 +92,7 @@ def verify(run: Run, request: VerifyRequest, password: PasswordSource) -> None:
             run.tally.failed += len(w.pairs) - 1
             failed += [error] * len(w.pairs)
     run.tell(meter.now())
+    snapshot_everywhere(run)
     raise_if_all_failed(failed, pairs_total)
     run.check_stop(safe="What was checked is recorded")
     bad = run.counts.get("bad", 0)

@@ -177,7 +177,7 @@ class BlockUploads:
         for found, _ in container.pages(prefix, uncommitted=True):
             for blob in found:
                 key = blob.name.removeprefix(container.prefix)
-                if blob.size == 0 and key and not key.endswith("/") and is_listed(key, prefix):
+                if not blob.size and key and not key.endswith("/") and is_listed(key, prefix):
                     yield from self._open_of(key)
 
     def _open_of(self, key: str) -> Iterator[OpenUpload]:

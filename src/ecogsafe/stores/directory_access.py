@@ -66,7 +66,7 @@ class Access:
             The group cannot be set: who runs this is no member of it.
         """
         wanted = self.group_id(url)
-        there = os.stat(made)
+        there = os.stat(made)  # noqa: PTH116  or a descriptor
         if wanted not in (-1, there.st_gid):
             try:
                 os.chown(made, -1, wanted)
@@ -81,4 +81,4 @@ class Access:
         mode = self.folder_mode if stat.S_ISDIR(there.st_mode) else self.file_mode
         # it was made by us a moment ago: a refusal means that the file system keeps no modes
         with suppress(PermissionError):
-            os.chmod(made, mode)
+            os.chmod(made, mode)  # noqa: PTH101  or a descriptor

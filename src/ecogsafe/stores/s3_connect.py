@@ -66,6 +66,19 @@ def connect(
     )
 
 
+def sdk_client(bucket: str) -> S3Client:
+    """Return the SDK's client alone, for what is asked of a bucket and not of its objects; close it.
+
+    Raises
+    ------
+    StoreRefusedError
+        As `connect`.
+    """
+    client, wire = _opened(f"s3://{bucket}", bucket, None, None, None, None, 4)
+    wire.close()
+    return client
+
+
 def _is_aws(host: str) -> bool:
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
+from ecogsafe.core.clock import utc_now
 from ecogsafe.core.errors import (
     ChecksumRefusedError,
     EcogsafeError,
@@ -66,6 +69,8 @@ _CREDENTIALS = frozenset(
 )
 #: temporary credentials that were good once
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+#: how far the time in a signature may be off; https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_SIGNED_FOR = timedelta(minutes=15)
 _CLOCK = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
 #: fewer requests are wanted
 _BUSY = frozenset(
@@ -131,6 +136,15 @@ _NO_CREDENTIALS = (
 )
 
 
+def _clocks_differ(response: dict[str, Any]) -> bool:
+    """Return whether the answer's time is so far from ours that nothing signed here can be taken."""
+    try:
+        date = parsedate_to_datetime(str(response["ResponseMetadata"]["HTTPHeaders"]["date"]))
+        return abs(date - utc_now()) > _SIGNED_FOR
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
 def _answered(response: dict[str, Any], store: str, item: str) -> EcogsafeError:
     """Return what an error answer of the service means."""
     code = str(response.get("Error", {}).get("Code", ""))
@@ -164,7 +178,7 @@ def _answered(response: dict[str, Any], store: str, item: str) -> EcogsafeError:
             safe="What was sent is kept",
             next="get new ones (such as aws sso login), then run the same command again: it goes on where it stopped",
         )
-    if code in _CLOCK:
+    if code in _CLOCK or (code == "403" and _clocks_differ(response)):
         return StoreRefusedError(
             store, f"the clock here differs too much from the store's{shown}", next="set the clock, run again"
         )

@@ -233,11 +233,14 @@ def _error(response: Answer | BaseHTTPResponse) -> ClientError:
             response.close()
         response.release_conn()
     found = _ERROR_CODE.search(data)
-    return _failed(found[1].decode() if found else str(response.status), response.status)
+    code = found[1].decode() if found else str(response.status)
+    return _failed(code, response.status, response.headers.get("date"))
 
 
-def _failed(code: str, status: int) -> ClientError:
+def _failed(code: str, status: int, date: str | None = None) -> ClientError:
     answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    if date is not None:
+        answer["ResponseMetadata"]["HTTPHeaders"] = {"date": date}
     return ClientError(answer, "Wire")
 
 

@@ -44,6 +44,8 @@ class TransferContext:
     pace: Pace = field(default_factory=Pace)
     #: stores that nothing more is sent to in this run, by id, and why
     lost: dict[str, StoreError] = field(default_factory=dict)
+    #: a store that was out of reach, or full, for so many files in a row is lost too; None: every file is tried
+    give_up_after: int | None = None
     #: says whether the process behind an owner is certainly dead
     is_dead: Callable[[str], bool] = lambda _owner: False
 

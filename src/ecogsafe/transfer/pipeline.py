@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ from functools import partial
 
 from ecogsafe.catalog import uploads
 from ecogsafe.core.errors import EcogsafeError, StoreError, StoreFullError, StoreUnreachableError
+from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.retrying import Retrying, Wait
 from ecogsafe.transfer import file_job
 from ecogsafe.transfer.batch import Batch, Ended, bug_met
@@ -38,8 +39,6 @@ BATCH_BYTES = 8 * MIB
 LEAST_FOR_WORKERS = 200
 #: batches in hand for each worker: one is packed, one is announced, one is sent
 _AHEAD = 3
-#: files in a row that a store could not be reached for, each tried again and again, until no more are sent to it
-_ENOUGH_FAILURES = 3
 _MOST_WORKERS = 8
 #: how often it is seen whether a window of the day has opened, seconds
 _LOOK_EVERY_S = 2.0
@@ -88,8 +87,16 @@ def send_all(
         except BaseException:
             context.stop.set()
             raise
+    _tell_concurrency(context, threads, stores)
     if threads.bugs:
         raise threads.bugs[0]
+
+
+def _tell_concurrency(context: TransferContext, senders: Senders, stores: Mapping[str, Store]) -> None:
+    """Say what was found out of each store; for those who ask for everything (``-v``)."""
+    for store_id, (limit, slowed) in senders.limits().items():
+        slower = f"; halved {slowed} x, as it asked for" if slowed else ""
+        context.tell("pace", f"up to {limit} requests at once were worth it{slower}", store=stores[store_id].name)
 
 
 def _troubled(context: TransferContext, senders: Senders, store_id: str, wait: Wait) -> None:
@@ -233,7 +240,7 @@ class _Round:
             self._failures[store_id] = 0
         elif isinstance(outcome.error, StoreUnreachableError | StoreFullError):
             self._failures[store_id] += 1
-            if self._failures[store_id] >= _ENOUGH_FAILURES:
+            if self._failures[store_id] == self._context.give_up_after:
                 self._lose(outcome.place, outcome.error)
 
     def _fits_a_lot(self, shipment: Shipment) -> bool:

@@ -114,7 +114,7 @@ def _again(crew: Crew, work: VolumeWork, upload: PartUpload) -> tuple[Making | N
     if volume.tar_size != work.plan.size or sealing.source.size != work.plan.size:
         return None, "what goes into it is no longer the same"
     if upload.row.upload_id is None:
-        clear_doubtful_begin(context, upload)
+        clear_doubtful_begin(context, upload.place.store, upload.row)
         return None, ""
     try:
         file_key = unwrap_file_key(sealing.wrapped_key or b"", context.resume_key)

@@ -38,7 +38,11 @@ from ecogsafe.ui.cli.store_option import store_url
     required=True,
     help="vid: video, Natus files, text; edf: EDF and BDF. Both are sealed.",
 )
-@click.option("--storage-class", type=click.Choice(CLASSES), help="S3 storage class; default: as in config.toml.")
+@click.option(
+    "--storage-class",
+    type=click.Choice(CLASSES),
+    help="Storage class of S3, or access tier of Azure; default: as in config.toml.",
+)
 @click.option("--index-to", "index_url", metavar="URL", help="Where the indexes go: a place that is read at once.")
 @click.option("--dry-run", is_flag=True, help="Show volumes, bytes and money; send nothing.")
 @click.pass_obj

@@ -12,6 +12,7 @@ from ecogsafe.core.events import EventSink, Item, Summary
 from ecogsafe.service.initialise import check_can_initialise, check_password, initialise
 from ecogsafe.service.recover import recover
 from ecogsafe.service.site_zone import machine_zone
+from ecogsafe.ui.cli.init_questions import ask_destinations, ask_outbox
 from ecogsafe.ui.cli.shell import Shell
 
 
@@ -44,18 +45,30 @@ def _initialise(shell: Shell, recovery_file: Path | None, emit: EventSink) -> Su
     password = shell.new_password()
     check_password(password)
     zone = _ask_zone(shell)
+    is_new = shell.has_terminal and not home.config.exists()
+    outbox = ask_outbox(shell) if is_new else None
+    places = ask_destinations(shell) if is_new else ()
 
     def show(recovery: str) -> None:
         with shell.asking():
             _show_recovery_key(recovery)
 
-    made = initialise(home, password, recovery_file=recovery_file, time_zone=zone, hand_over=show)
+    made = initialise(
+        home,
+        password,
+        recovery_file=recovery_file,
+        time_zone=zone,
+        outbox=outbox,
+        destinations=places,
+        hand_over=show,
+    )
     if recovery_file is not None:
         emit(Item(action="init", status="done", message="recovery key written; keep that file away from this computer"))
     emit(
         Item(action="init", status="done", path=made.sheet.name, message="recovery sheet in the home folder: print it")
     )
-    emit(Item(action="init", status="note", message="Next: look through config.toml, then ecogsafe deid plan EXPORT"))
+    message = "Next: look through config.toml, then ecogsafe doctor, then ecogsafe deid plan EXPORT"
+    emit(Item(action="init", status="note", message=message))
     return Summary(
         command="init",
         exit_status=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from ecogsafe.core.events import ErrorEvent
 COMMANDS = {
     "init": "cmd_init",
     "demo": "cmd_demo",
+    "doctor": "cmd_doctor",
     "deid": "cmd_deid",
     "subjects": "cmd_subjects",
     "share": "cmd_share",
@@ -26,7 +28,9 @@ COMMANDS = {
     "download": "cmd_download",
     "restore": "cmd_restore",
     "inventory": "cmd_inventory",
+    "audit": "cmd_audit",
     "catalog": "cmd_catalog",
+    "key": "cmd_key",
     "decrypt": "cmd_decrypt",
     "modernise": "cmd_modernise",
     "verify": "cmd_verify",
@@ -36,6 +40,7 @@ COMMANDS = {
 SUMMARIES = {
     "init": "Make the home: lab key, recovery key and sheet, catalogue, settings.",
     "demo": "A synthetic export, then the whole job on folders, printing each step.",
+    "doctor": "What works here and what does not, place by place, and what to fix.",
     "deid": "De-identify an export: plan, apply, undo, scan, reidentify.",
     "subjects": "Who has which code: list, show, add, import, export, withdraw.",
     "share": "Give a group access to a folder, instead of chmod -R 777; undoable.",
@@ -45,7 +50,9 @@ SUMMARIES = {
     "download": "Bring data back from a store, opened and proven.",
     "restore": "Bring a subject back out of archives and cold storage, with price and time first.",
     "inventory": "What a store really holds, against the catalogue; unfinished uploads and what they cost.",
+    "audit": "Who did what, when and where to; and whether that record is as it was written.",
     "catalog": "Snapshots of the catalogue, and a lost catalogue rebuilt from one: backup, rebuild.",
+    "key": "The lab key: show, export, change-password, add-recipient.",
     "decrypt": "Open files of age, or the lab's old OpenSSL DES files.",
     "modernise": "Old copies in, sealed and recorded copies at today's destinations out.",
     "verify": "Check every copy: by the store's checksum, or by reading it all.",
@@ -139,6 +146,8 @@ def _globals_first(arguments: list[str]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status; no traceback reaches a user."""
+    # many thousand files are planned at once, and hardly anything of it is garbage: look for that less often
+    gc.set_threshold(20_000, 20, 20)
     arguments = sys.argv[1:] if arguments is None else arguments
     _hide_arguments(arguments)
     sys.exit(run_cli(arguments))

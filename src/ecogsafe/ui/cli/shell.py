@@ -25,6 +25,7 @@ from ecogsafe.ui.cli.streams import silence_terminal
 
 PASSWORD_FILE = "ECOGSAFE_PASSWORD_FILE"  # noqa: S105  the name of a variable
 OLD_PASSWORD_FILE = "ECOGSAFE_OLD_PASSWORD_FILE"  # noqa: S105  the name of a variable
+NEW_PASSWORD_FILE = "ECOGSAFE_NEW_PASSWORD_FILE"  # noqa: S105  the name of a variable
 CATALOG_URL = "ECOGSAFE_CATALOG"
 HOME = "ECOGSAFE_HOME"
 
@@ -123,6 +124,23 @@ class Shell:
             return read_password_file(Path(named))
         if not self.has_terminal:
             raise no_password()
+        with self.asking():
+            typed = click.prompt("New lab password", hide_input=True, confirmation_prompt="Once more", err=True)
+        return Secret(typed.encode())
+
+    def changed_password(self) -> Secret:
+        """Return what the lab password becomes: from the file named by ECOGSAFE_NEW_PASSWORD_FILE, or typed twice.
+
+        Raises
+        ------
+        LabKeyError
+            Neither is possible.
+        """
+        named = os.environ.get(NEW_PASSWORD_FILE)
+        if named:
+            return read_password_file(Path(named), NEW_PASSWORD_FILE)
+        if not self.has_terminal:
+            raise no_password("the new lab password", NEW_PASSWORD_FILE)
         with self.asking():
             typed = click.prompt("New lab password", hide_input=True, confirmation_prompt="Once more", err=True)
         return Secret(typed.encode())

@@ -14,8 +14,10 @@ _MARKS = {
     "planned": "plan",
     "note": "note",
 }
+#: marks of `doctor`
+_CHECKED = {"done": "✓", "failed": "✗"}
 #: actions whose message is the whole line
-_TOLD = ("plan", "segment", "clock", "identifier")
+_TOLD = ("plan", "segment", "clock", "identifier", "audit")
 
 
 def is_detail(event: Event) -> bool:
@@ -23,7 +25,7 @@ def is_detail(event: Event) -> bool:
     if not isinstance(event, Item):
         return False
     return (
-        event.action in ("identifier", "clock")
+        event.action in ("identifier", "clock", "pace")
         or (event.action == "segment" and event.status == "note")
         or (event.action == "inventory" and event.key is not None and event.status in ("present", "note"))
         or (event.status == "left_behind" and event.details.get("by_rule") is True)
@@ -73,6 +75,8 @@ def line_of(event: Event) -> str:
 
 
 def _item(item: Item) -> str:
+    if item.action == "doctor":
+        return _check(item)
     what = item.path or item.key or item.subject or ""
     size = f"  {count_bytes(item.bytes)}" if item.bytes is not None else ""
     message = f"  {item.message}" if item.message else ""
@@ -82,6 +86,13 @@ def _item(item: Item) -> str:
     if item.status == "note":
         return f"{what}{size}{message}".strip() if what else item.message
     return f"{_MARKS.get(item.status, item.status)}  {item.action:8} {what}{size}{message}".rstrip()
+
+
+def _check(item: Item) -> str:
+    where = f"{item.store}: " if item.store else ""
+    line = f"{_CHECKED.get(item.status, '-')} {where}{item.details.get('check', '')}: {item.message}"
+    fix = item.details.get("fix")
+    return f"{line}\n    fix: {fix}" if fix else line
 
 
 def _progress(progress: Progress) -> str:

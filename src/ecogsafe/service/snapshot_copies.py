@@ -1,0 +1,104 @@
+"""The snapshots that stand in a store: which there are, and one of them opened in the home."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ecogsafe.catalog.database import Catalog
+from ecogsafe.catalog.replacing import open_whole
+from ecogsafe.core.durable import write_atomically
+from ecogsafe.core.errors import DamagedCatalogueError, LabKeyError, VerificationError
+from ecogsafe.core.events import EventSink, Item
+from ecogsafe.crypt.age_file import open_sealed
+from ecogsafe.crypt.age_recipients import X25519Identity
+from ecogsafe.service.snapshots import PREFIX
+from ecogsafe.stores.protocol import Store
+
+_NAME = re.compile(rf"{PREFIX}(?P<at>\d{{8}}T\d{{6}}Z)-[0-9a-f]{{8}}\.sqlite\.age")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One snapshot in a store, as its name tells."""
+
+    key: str
+    at: datetime
+    #: by the store's clock, seconds: within one second the name says nothing
+    stored_at: float
+
+    @property
+    def name(self) -> str:
+        """What ``--snapshot`` takes."""
+        return self.key.removeprefix(PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A snapshot that is open in the home under a temporary name."""
+
+    snapshot: Snapshot
+    #: of the sealed object
+    sha256: str
+    catalog: Catalog
+
+
+def snapshots_in(store: Store) -> list[Snapshot]:
+    """Return the snapshots in ``store``, the newest first by our clock."""
+    found: list[Snapshot] = []
+    for info in store.list(PREFIX):
+        match = _NAME.fullmatch(info.key)
+        if match:
+            at = datetime.strptime(match["at"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            found.append(Snapshot(info.key, at, info.last_modified.timestamp() if info.last_modified else 0.0))
+    return sorted(found, key=lambda s: (s.at, s.stored_at, s.key), reverse=True)
+
+
+def take(
+    store: Store,
+    candidates: Sequence[Snapshot],
+    identity: X25519Identity,
+    target: Path,
+    emit: EventSink,
+    *,
+    fits: Callable[[Catalog], bool] | None = None,
+) -> tuple[Taken, bool]:
+    """Open the newest of ``candidates`` that is whole, at ``target``; return it, and whether a newer one was not.
+
+    Parameters
+    ----------
+    fits
+        Whether an opened one is wanted; others are passed over.
+
+    Raises
+    ------
+    VerificationError
+        None of them can be used.
+    UsageError
+        A newer ecogsafe made one of them.
+    """
+    failures: list[str] = []
+    for snapshot in candidates:
+        try:
+            sealed = b"".join(store.read(snapshot.key))
+            write_atomically(target, open_sealed(sealed, [identity]))
+            catalog = open_whole(target)
+        except (VerificationError, LabKeyError, DamagedCatalogueError) as error:
+            failures.append(error.problem)
+            message = f"this snapshot cannot be used: {error.problem}"
+            emit(Item(action="snapshot", status="failed", key=snapshot.key, store=store.name, message=message))
+            continue
+        if fits is None or fits(catalog):
+            return Taken(snapshot, hashlib.sha256(sealed).hexdigest(), catalog), bool(failures)
+        catalog.close()
+    reason = failures[0] if failures else "they are of other catalogues"
+    raise VerificationError(
+        store.url,
+        f"none of its {len(candidates)} snapshots can be used ({reason})",
+        safe="The home is as it was",
+        next="name another store with --from",
+    )
