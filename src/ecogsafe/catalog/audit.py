@@ -13,12 +13,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
-from sqlalchemy import or_, select
+from sqlalchemy import insert, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from ecogsafe.catalog import meta
 from ecogsafe.catalog.database import Transaction
-from ecogsafe.catalog.rows import columns_of, insert_all, values_of
+from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import audit
 from ecogsafe.core.clock import utc_stamp
 
@@ -120,7 +120,7 @@ def append_all(
         after = _hash(seq, run_id, before, rest)
         rows.append(AuditRow(seq, run_id, before, after, *rest))
         before = after
-    insert_all(tx, audit, [values_of(row) for row in rows])
+    tx.execute(insert(audit), [values_of(row) for row in rows])
     meta.set(tx, _HEAD, f"{seq} {before}")
     return rows
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import and_, bindparam, func, insert, select, update
 
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileRow
-from ecogsafe.catalog.rows import among, columns_of, insert_all, insert_numbered, values_of
+from ecogsafe.catalog.rows import columns_of, insert_numbered, values_of
 from ecogsafe.catalog.schema import copies, files
 from ecogsafe.core.clock import utc_stamp
 
@@ -67,7 +67,7 @@ def record_copies(tx: Transaction, rows: Sequence[CopyRow]) -> None:
         keys = [row.key for row in rows if row.store_id == store_id]
         for start in range(0, len(keys), _BATCH):
             query = select(copies.c.key).where(
-                copies.c.store_id == store_id, among(tx, copies.c.key, keys[start : start + _BATCH])
+                copies.c.store_id == store_id, copies.c.key.in_(keys[start : start + _BATCH])
             )
             known |= {(store_id, key) for key in tx.execute(query).scalars()}
     new: list[dict[str, Any]] = []
@@ -79,7 +79,7 @@ def record_copies(tx: Transaction, rows: Sequence[CopyRow]) -> None:
             known.add((row.store_id, row.key))
             new.append(_without_id(row))
     if new:
-        insert_all(tx, copies, new)
+        tx.execute(insert(copies), new)
     for row in others:
         record_copy(tx, row)
 

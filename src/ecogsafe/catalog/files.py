@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Select, bindparam, func, select, update
+from sqlalchemy import Select, bindparam, func, insert, select, update
 
 from ecogsafe.catalog.database import Transaction
-from ecogsafe.catalog.rows import among, columns_of, insert_all, values_of
+from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import files
 from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import EcogsafeError
@@ -140,7 +140,7 @@ def upsert_files(tx: Transaction, seen: Sequence[SeenFile]) -> list[int]:
         tx.execute(here.values(freed_at=None, superseded_at=None), changed)
     if not added:
         return [number for number in ids if number is not None]
-    insert_all(tx, files, added)
+    tx.execute(insert(files), added)
     return _current_ids(tx, seen)
 
 
@@ -150,9 +150,7 @@ def _contents(tx: Transaction, seen: Sequence[SeenFile]) -> dict[tuple[str, str]
     for tree in {one.tree for one in seen}:
         paths = [one.path for one in seen if one.tree == tree]
         for start in range(0, len(paths), _BATCH):
-            query = select(*_COLUMNS).where(
-                files.c.tree == tree, among(tx, files.c.path, paths[start : start + _BATCH])
-            )
+            query = select(*_COLUMNS).where(files.c.tree == tree, files.c.path.in_(paths[start : start + _BATCH]))
             for row in tx.execute(query.order_by(files.c.id.desc())):
                 found.setdefault((tree, row.path), []).append(FileRow(*row))
     return found
@@ -164,7 +162,7 @@ def _current_ids(tx: Transaction, seen: Sequence[SeenFile]) -> list[int]:
     for tree in {one.tree for one in seen}:
         paths = [one.path for one in seen if one.tree == tree]
         for start in range(0, len(paths), _BATCH):
-            here = (files.c.tree == tree, among(tx, files.c.path, paths[start : start + _BATCH]))
+            here = (files.c.tree == tree, files.c.path.in_(paths[start : start + _BATCH]))
             for row in tx.execute(select(files.c.path, files.c.id).where(*here, files.c.superseded_at.is_(None))):
                 numbers[tree, row.path] = row.id
     return [numbers[one.tree, one.path] for one in seen]

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import and_, exists, func, insert, select, update
+from sqlalchemy import and_, exists, func, insert, or_, select, update
 
 from ecogsafe.catalog import revisions
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.rows import columns_of, values_of
-from ecogsafe.catalog.schema import copies, files, intents, journals, segments, uploads
+from ecogsafe.catalog.schema import archive_members, copies, files, intents, journals, segments, uploads
 from ecogsafe.catalog.schema import sealings as sealings_table
 from ecogsafe.catalog.schema import subjects as subjects_table
 from ecogsafe.core.clock import utc_stamp
@@ -125,6 +125,13 @@ def withdraw_subject(tx: Transaction, code: str) -> SubjectRow:
 def reinstate_subject(tx: Transaction, code: str) -> None:
     """Take a withdrawal back; where there is none nothing changes."""
     tx.execute(update(subjects_table).where(subjects_table.c.code == code).values(withdrawn_at=None))
+
+
+def numbers_sent(tx: Transaction, code: str) -> set[int]:
+    """Return the numbers of segments of ``code`` of which any file was ever sent, by whatever home it was."""
+    sent = or_(exists().where(copies.c.file_id == files.c.id), exists().where(archive_members.c.file_id == files.c.id))
+    query = select(files.c.segment).where(files.c.subject == code, files.c.segment.is_not(None), sent).distinct()
+    return set(tx.execute(query).scalars())
 
 
 def next_segment_number(tx: Transaction, code: str) -> int:

@@ -13,7 +13,7 @@ from sqlalchemy import delete, exists, func, insert, select, update
 
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.guarded import guarded_insert, parameter
-from ecogsafe.catalog.rows import among, columns_of, insert_all, values_of
+from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import acks as acks_table
 from ecogsafe.catalog.schema import intents, leases, uploads
 from ecogsafe.core.errors import EcogsafeError, LockedError
@@ -104,7 +104,7 @@ def tokens_of_uploads(tx: Transaction, tokens: Sequence[str]) -> list[str]:
     """Return those of ``tokens`` that are of uploads in parts."""
     found: list[str] = []
     for start in range(0, len(tokens), _BATCH):
-        query = select(uploads.c.token).where(among(tx, uploads.c.token, tokens[start : start + _BATCH]))
+        query = select(uploads.c.token).where(uploads.c.token.in_(tokens[start : start + _BATCH]))
         found += tx.execute(query).scalars()
     return found
 
@@ -195,14 +195,14 @@ def add_intents(tx: Transaction, rows: Iterable[IntentRow]) -> None:
     batch = {row.token: row for row in rows}
     tokens = list(batch)
     for start in range(0, len(tokens), _BATCH):
-        known = select(*_INTENT).where(among(tx, intents.c.token, tokens[start : start + _BATCH]))
+        known = select(*_INTENT).where(intents.c.token.in_(tokens[start : start + _BATCH]))
         for found in tx.execute(known):
             old = IntentRow(*found)
             new = batch.pop(old.token)
             if replace(new, created_at=old.created_at, state=old.state) != old:
                 raise EcogsafeError("upload", "its token was used for another object")
     if batch:
-        insert_all(tx, intents, [values_of(row) for row in batch.values()])
+        tx.execute(insert(intents), [values_of(row) for row in batch.values()])
 
 
 def intents_for(tx: Transaction, store_id: str, key: str) -> list[IntentRow]:
@@ -231,7 +231,7 @@ def settle_intent(tx: Transaction, token: str, state: IntentState) -> None:
 def settle_intents(tx: Transaction, tokens: Sequence[str], state: IntentState) -> None:
     """Note what became of the intents."""
     for start in range(0, len(tokens), _BATCH):
-        change = update(intents).where(among(tx, intents.c.token, tokens[start : start + _BATCH]))
+        change = update(intents).where(intents.c.token.in_(tokens[start : start + _BATCH]))
         tx.execute(change.values(state=state))
 
 
@@ -251,7 +251,7 @@ def void_other_intents(tx: Transaction, store_id: str, tokens: Mapping[str, str]
     for start in range(0, len(keys), _BATCH):
         query = select(intents.c.token, intents.c.key).where(
             intents.c.store_id == store_id,
-            among(tx, intents.c.key, keys[start : start + _BATCH]),
+            intents.c.key.in_(keys[start : start + _BATCH]),
             intents.c.state == "open",
         )
         stale += [row.token for row in tx.execute(query) if row.token != tokens[row.key]]

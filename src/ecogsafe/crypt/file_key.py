@@ -12,6 +12,8 @@ import secrets
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ecogsafe.core.errors import LabKeyError
 
@@ -28,8 +30,7 @@ _WRAPPED_BYTES = len(_WRAP_VERSION) + _WRAP_SALT_BYTES + FILE_KEY_BYTES + 16
 
 def hkdf_sha256(secret: bytes, *, salt: bytes, info: bytes) -> bytes:
     """Return 32 bytes of HKDF-SHA-256 (RFC 5869)."""
-    # 32 bytes are one block, so both of its steps are one HMAC each; an object for them would take longer than they
-    return hmac.digest(hmac.digest(salt, secret, "sha256"), info + b"\x01", "sha256")
+    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=info).derive(secret)
 
 
 class FileKey:

@@ -14,6 +14,7 @@ from ecogsafe.service.archive_planning import ArchivePlan, ArchivePlanner, FileT
 from ecogsafe.service.archive_request import ArchiveRequest
 from ecogsafe.service.archive_volumes import VolumeSender
 from ecogsafe.service.connections import Connection, connected, one_url
+from ecogsafe.service.folder_access import access_at
 from ecogsafe.service.outgoing import Outgoing, find_outgoing
 from ecogsafe.service.price_table import load_price_table
 from ecogsafe.service.running import Run, raise_if_all_failed
@@ -69,7 +70,13 @@ def archive_found(run: Run, request: ArchiveRequest, outgoings: Sequence[Outgoin
         recipients = run.home.recipients(run.catalog)
         connection = stack.enter_context(
             connected(
-                run.catalog, request.url, sse=request.sse, to_write=not request.dry_run, stop=run.stop, tell=run.tell
+                run.catalog,
+                request.url,
+                sse=request.sse,
+                to_write=not request.dry_run,
+                stop=run.stop,
+                tell=run.tell,
+                access=access_at(run.home.settings(), request.url),
             )
         )
         ledger = stack.enter_context(closing(Ledger(run.catalog)))
@@ -220,7 +227,15 @@ def _warm(run: Run, stack: ExitStack, request: ArchiveRequest, connection: Conne
     if request.index_url is None or one_url(request.index_url) == one_url(request.url):
         return connection
     try:
-        return stack.enter_context(connected(run.catalog, request.index_url, stop=run.stop, tell=run.tell))
+        return stack.enter_context(
+            connected(
+                run.catalog,
+                request.index_url,
+                stop=run.stop,
+                tell=run.tell,
+                access=access_at(run.home.settings(), request.index_url),
+            )
+        )
     except StoreError as error:
         run.fail(error)
         return None

@@ -12,8 +12,9 @@ from ecogsafe.core.config import Destination
 from ecogsafe.core.errors import ConfigError, EcogsafeError, StoreError, UsageError
 from ecogsafe.service.archive_request import ArchiveRequest
 from ecogsafe.service.connections import Connection, connected, one_url
+from ecogsafe.service.folder_access import access_of
 from ecogsafe.service.running import Run
-from ecogsafe.service.upload_request import UploadRequest, access_of
+from ecogsafe.service.upload_request import UploadRequest
 
 
 @dataclass(slots=True)

@@ -14,6 +14,9 @@ from ecogsafe.service.backup_subjects import Outbox
 from ecogsafe.service.outgoing import OutgoingFile
 from ecogsafe.service.running import Run
 
+#: tree, path, bytes, and the time of the file where it counts
+_State = tuple[str, str, int, int | None]
+
 
 def tell_whereabouts(run: Run, goals: Sequence[Goal], outbox: Outbox) -> int:
     """Tell a line for each subject, from the catalogue; return how many are complete at every destination.
@@ -38,7 +41,7 @@ def tell_whereabouts(run: Run, goals: Sequence[Goal], outbox: Outbox) -> int:
             store_id = goal.store_id(run)
             with run.catalog.read() as tx:
                 held = _held(tx, goal, store_id, code) if store_id else set()
-            there = sum((f.tree, f.path, f.status.st_size) in held for f in due)
+            there = sum(not held.isdisjoint(_states(f)) for f in due)
             present[goal.name] = there
             if there < len(due):
                 missing[goal.name] = len(due) - there
@@ -59,17 +62,25 @@ def tell_whereabouts(run: Run, goals: Sequence[Goal], outbox: Outbox) -> int:
     return whole
 
 
-def _held(tx: Transaction, goal: Goal, store_id: str, code: str) -> set[tuple[str, str, int]]:
-    """Return (tree, path, bytes) of every file that a place holds good and whole."""
+def _states(file: OutgoingFile) -> tuple[_State, _State]:
+    where, status = (file.tree, file.path), file.status
+    return (*where, status.st_size, status.st_mtime_ns), (*where, status.st_size, None)
+
+
+def _held(tx: Transaction, goal: Goal, store_id: str, code: str) -> set[_State]:
+    """Return every file that a place holds good and whole.
+
+    A file of an archive that was only touched since stays there as it is, under its old time.
+    """
     if not goal.destination.archive:
         return {
-            (file.tree, file.path, file.size)
+            (file.tree, file.path, file.size, file.mtime_ns)
             for copy, file in copies.copies_in_store(tx, store_id, code)
             if copy.bad_at is None and file.superseded_at is None
         }
     volumes = archives.volumes_of(tx, subject=code, store_id=store_id, state="stored")
     return {
-        (member.tree, member.path, member.source.size)
+        (member.tree, member.path, member.source.size, None)
         for volume in volumes
         if archives.stands(tx, volume)
         for member in archives.members_of(tx, volume.volume_id)

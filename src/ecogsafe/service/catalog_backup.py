@@ -9,6 +9,7 @@ from ecogsafe.core.errors import EcogsafeError, UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.service.acts import note_act
 from ecogsafe.service.connections import Connection, connected, one_url
+from ecogsafe.service.folder_access import access_at
 from ecogsafe.service.running import Run, raise_if_all_failed
 from ecogsafe.service.snapshots import PREFIX, Snapshots
 from ecogsafe.stores.vault_address import is_vault_url
@@ -39,7 +40,13 @@ def back_up(run: Run) -> None:
         connections: list[Connection] = []
         for url in urls:
             try:
-                connections.append(stack.enter_context(connected(run.catalog, url, stop=run.stop, tell=run.tell)))
+                connections.append(
+                    stack.enter_context(
+                        connected(
+                            run.catalog, url, stop=run.stop, tell=run.tell, access=access_at(run.home.settings(), url)
+                        )
+                    )
+                )
             except EcogsafeError as error:
                 failures.append(error)
                 run.fail(error)

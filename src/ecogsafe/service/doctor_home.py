@@ -114,7 +114,7 @@ def check_key(report: Report, home: Home, catalog: Catalog, password: PasswordSo
         report.bad(
             "recipients",
             "only one key can open what is sealed: without a recovery key a lost password is the end",
-            "ecogsafe init in a new home makes a recovery key",
+            "ecogsafe key add-recipient, with the public half of a key that is kept elsewhere",
         )
     try:
         begins = home.lab_key.read_bytes()[:64]

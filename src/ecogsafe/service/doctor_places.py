@@ -17,11 +17,11 @@ from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.service.connections import CLOCKS_APART_S, Connection, connected, one_url
 from ecogsafe.service.doctor_bucket import check_bucket
 from ecogsafe.service.doctor_report import Report
+from ecogsafe.service.folder_access import access_of
 from ecogsafe.service.home import Home
 from ecogsafe.service.inventory_orphans import Orphans
 from ecogsafe.service.key_backup import key_copies
 from ecogsafe.service.running import Run
-from ecogsafe.service.upload_request import access_of
 from ecogsafe.stores.open import parse_store_url
 from ecogsafe.stores.protocol import OWN_PREFIX, Store
 from ecogsafe.stores.retrying import Backoff

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ecogsafe.core.errors import UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.service.connections import connected
+from ecogsafe.service.download_cold import nothing_that_fits
 from ecogsafe.service.download_old import OldDownload, find_old, tell_old
 from ecogsafe.service.download_planning import DownloadPlan, DownloadRequest, Wanted
 from ecogsafe.service.download_receiving import Receiver
@@ -50,9 +50,7 @@ def download(
         wanted = plan.wanted
         old = find_old(run, connection, request, {str(w.target) for w in wanted}) if request.old_locks else []
         if not wanted and not old and not plan.missing and not run.counts.get("not_missing"):
-            raise UsageError(
-                request.url, "holds nothing that fits", next="ecogsafe status shows which subjects are where"
-            )
+            raise nothing_that_fits(run, request)
         for missing in plan.missing:
             run.fail(missing)
         if request.dry_run:

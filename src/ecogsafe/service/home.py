@@ -24,6 +24,8 @@ from ecogsafe.crypt.lab_key import open_lab_key
 PasswordSource = Callable[[], Secret]
 
 RECIPIENTS_DIGEST = "recipients_sha256"
+#: the digest that recipients.txt is about to have while `key add-recipient` writes it; else empty
+RECIPIENTS_COMING = "recipients_sha256_coming"
 RESUME_KEY_SIZE = 32
 
 
@@ -162,8 +164,16 @@ class Home:
         """
         lines = self.recipient_lines()
         with catalog.read() as tx:
-            known = meta.get(tx, RECIPIENTS_DIGEST)
-        if known != hashlib.sha256(lines).hexdigest():
+            known, coming = meta.get(tx, RECIPIENTS_DIGEST), meta.get(tx, RECIPIENTS_COMING)
+        digest = hashlib.sha256(lines).hexdigest()
+        if known != digest and coming == digest:
+            raise RecipientsChangedError(
+                "recipients.txt",
+                "is half changed: a key was being added to it when that was cut",
+                safe="Nothing was sent",
+                next="run the same ecogsafe key add-recipient again",
+            )
+        if known != digest:
             raise RecipientsChangedError(
                 "recipients.txt",
                 "is not the file that the catalogue knows: data could be sealed to a stranger, or to nobody you know",

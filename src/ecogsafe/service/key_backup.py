@@ -34,6 +34,7 @@ from ecogsafe.core.errors import (
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.deid.journal_files import JournalFolder
 from ecogsafe.service.connections import connected, one_url
+from ecogsafe.service.folder_access import access_at
 from ecogsafe.service.home import Home
 from ecogsafe.stores.protocol import Store
 
@@ -85,7 +86,7 @@ def back_up_keys(home: Home, catalog: Catalog) -> KeyCopies:
     for url in home.settings().key_backup_urls():
         try:
             linking_key = linking_key_digest(home)
-            with connected(catalog, url) as connection:
+            with connected(catalog, url, access=access_at(home.settings(), url)) as connection:
                 for stem, ending, data in _precious(home):
                     _add(connection.store, stem, ending, data)
                 for name, data in _journals(home):

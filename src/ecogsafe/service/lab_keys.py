@@ -24,15 +24,12 @@ from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.keys import parse_recipient, parse_recipients
 from ecogsafe.crypt.lab_key import open_lab_key, protect
 from ecogsafe.crypt.recovery_sheet import read_sheet, write_sheet
-from ecogsafe.service.home import RECIPIENTS_DIGEST, Home, PasswordSource
+from ecogsafe.service.home import RECIPIENTS_COMING, RECIPIENTS_DIGEST, Home, PasswordSource
 from ecogsafe.service.initialise import check_password
 from ecogsafe.service.key_backup import back_up_keys
 from ecogsafe.service.recipient_lines import from_labels, with_labels
 from ecogsafe.service.running import Run
 from ecogsafe.service.snapshots import Snapshots
-
-#: name in the table ``meta`` of the digest that recipients.txt is about to have
-_COMING = "recipients_sha256_coming"
 
 
 def show_keys(run: Run, password: PasswordSource) -> None:
@@ -110,8 +107,8 @@ def change_password(run: Run, password: PasswordSource, new_password: PasswordSo
     with home.locked():
         with run.catalog.write() as tx:
             _note(run, tx, "key change-password", hashlib.sha256(sealed).hexdigest())
-            write_atomically(home.lab_key, sealed)
-        write_atomically(home.recovery_sheet, _sheet(home, sealed).encode())
+            _put(home.lab_key, sealed)
+        _put(home.recovery_sheet, _sheet(home, sealed).encode())
     _back_up(run)
     run.tally.done += 1
     _tell_sheet(run)
@@ -130,12 +127,14 @@ def add_recipient(run: Run, key: str, label: str, password: PasswordSource) -> N
     RecipientsChangedError
         Somebody changed recipients.txt by hand.
     """
+    if not label.isascii() or not label.isprintable():
+        raise UsageError("--label", "may hold plain letters, digits and spaces only", next="name it in plain words")
     home = run.home
     added = parse_recipient(key).to_text()
     with home.locked():
         digest, lines = _digest_here(home), home.recipient_lines().decode("utf-8")
         with run.catalog.read() as tx:
-            known, coming = meta.get(tx, RECIPIENTS_DIGEST), meta.get(tx, _COMING)
+            known, coming = meta.get(tx, RECIPIENTS_DIGEST), meta.get(tx, RECIPIENTS_COMING)
         was_cut = digest == coming and digest != known
         if not was_cut and digest != known:
             home.recipients(run.catalog)
@@ -156,14 +155,14 @@ def add_recipient(run: Run, key: str, label: str, password: PasswordSource) -> N
         _prove(text, identity)
         coming = hashlib.sha256(text.encode()).hexdigest()
         with run.catalog.write() as tx:
-            meta.set(tx, _COMING, coming)
-        write_atomically(home.recipients_file, text.encode())
+            meta.set(tx, RECIPIENTS_COMING, coming)
+        _put(home.recipients_file, text.encode())
         with run.catalog.write() as tx:
             meta.set(tx, RECIPIENTS_DIGEST, coming)
-            meta.set(tx, _COMING, "")
+            meta.set(tx, RECIPIENTS_COMING, "")
             _note(run, tx, "key add-recipient", coming)
             before = count_sealed(tx)
-        write_atomically(home.recovery_sheet, _sheet(home, home.lab_key.read_bytes()).encode())
+        _put(home.recovery_sheet, _sheet(home, home.lab_key.read_bytes()).encode())
     _back_up(run)
     # a catalogue that comes back from a snapshot must know these recipients
     Snapshots(run, [], home.recipients(run.catalog)).finish()
@@ -175,6 +174,14 @@ def add_recipient(run: Run, key: str, label: str, password: PasswordSource) -> N
     )
     run.tell(Item(action="key", status="note", message=message, details={"not_opened": before}))
     run.message = "the key is among the recipients"
+
+
+def _put(path: Path, data: bytes) -> None:
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        problem = f"cannot be written ({os.strerror(error.errno or 0)})"
+        raise UsageError(path.name, problem, next="mend that, then run the same command again") from error
 
 
 def _with(lines: str, key: str, label: str) -> str:
@@ -217,6 +224,4 @@ def _tell_places(run: Run, urls: Sequence[str]) -> None:
 
 def _note(run: Run, tx: Transaction, act: str, digest: str | None) -> None:
     actor = run.actor
-    audit.append(
-        tx, run_id=run.run_id, who=actor.who, host=actor.host, version=actor.version, act=act, digest=digest
-    )
+    audit.append(tx, run_id=run.run_id, who=actor.who, host=actor.host, version=actor.version, act=act, digest=digest)

@@ -194,6 +194,8 @@ class Run:
         with self.catalog.write() as tx:
             leases.renew_all(tx, self.owner, LEASE_S)
             gone = [name for name, lease in held if lease.fence not in {h.fence for h in leases.holders(tx, name)}]
+        # what was given back meanwhile is no longer relied on
+        gone = [name for name in gone if name in self._held]
         if RUN_LEASE in gone and self._held[RUN_LEASE].shared:
             # after a long suspension; nobody else relies on it, it only says that this run is at work
             self._hold(RUN_LEASE, shared=True)

@@ -36,7 +36,8 @@ def existing_segments(
     """Return every number the subject ``code`` has ever used.
 
     A retired number stays with its recording: nothing of it stands here, but should the recording come again
-    it gets the number again, and nothing else ever does.
+    it gets the number again, and nothing else ever does. So does a number that only an object in a store tells
+    of: another home gave it, or a catalogue that is lost.
 
     Parameters
     ----------
@@ -48,7 +49,9 @@ def existing_segments(
     """
     with catalog.read() as tx:
         rows = subjects.segments_of(tx, code, with_retired=True)
-    return [_segment(row, folders.get(row.number, frozenset()), shift_days) for row in rows]
+        unknown = subjects.numbers_sent(tx, code) - {row.number for row in rows}
+    known = [_segment(row, folders.get(row.number, frozenset()), shift_days) for row in rows]
+    return [*known, *(ExistingSegment(number=number) for number in sorted(unknown))]
 
 
 def has_shifted_dates(tx: Transaction, code: str) -> bool:

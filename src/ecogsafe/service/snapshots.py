@@ -15,6 +15,7 @@ from ecogsafe.crypt.age_file import seal
 from ecogsafe.crypt.age_recipients import Recipient
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.service.connections import Connection, connected, one_url
+from ecogsafe.service.folder_access import access_at
 from ecogsafe.service.running import Run
 from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.retrying import Backoff
@@ -88,9 +89,13 @@ class Snapshots:
                 self._put(store, key, sealed)
             except EcogsafeError as error:
                 self._fail(error, store)
+        settings = self._run.home.settings()
         for url in elsewhere:
+            access = access_at(settings, url)
             try:
-                with connected(self._run.catalog, url, stop=self._run.stop, backoff=_BRIEFLY) as connection:
+                with connected(
+                    self._run.catalog, url, stop=self._run.stop, backoff=_BRIEFLY, access=access
+                ) as connection:
                     self._put(connection.store, key, sealed)
             except EcogsafeError as error:
                 message = f"no snapshot of the catalogue there this time: {error.problem}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ecogsafe.core.config import Destination, Settings
+from ecogsafe.core.config import Settings
 from ecogsafe.core.errors import UsageError
 from ecogsafe.formats.kinds import ALWAYS_SEALED
 from ecogsafe.service.connections import one_url
+from ecogsafe.service.folder_access import access_of
 from ecogsafe.service.outgoing import OutgoingFile
-from ecogsafe.stores.directory_access import SHARED_FILE_MODE, Access
+from ecogsafe.stores.directory_access import Access
 from ecogsafe.transfer.senders import DEFAULT_SENDERS
 
 
@@ -72,11 +73,3 @@ class UploadRequest:
             sse=self.sse or known.sse,
             access=self.access or access_of(known),
         )
-
-
-def access_of(destination: Destination) -> Access | None:
-    """Return group and mode that the config gives to what is made there; None where it says nothing."""
-    if destination.group is None and destination.mode is None:
-        return None
-    mode = SHARED_FILE_MODE if destination.mode is None else int(destination.mode, 8)
-    return Access(destination.group, mode)

@@ -169,8 +169,6 @@ def _receive(sock: socket.socket, method: str) -> tuple[Answer, bool]:
     while (end := data.find(b"\r\n\r\n")) < 0 and len(data) < _MOST_ANSWER_BYTES:
         more = sock.recv(_MOST_ANSWER_BYTES)
         if not more:
-            if data:
-                return _by_http_client(sock, data, method)
             raise RemoteDisconnected("the connection ended without an answer")
         data = data + more if data else more
     status = _STATUS.match(data)
