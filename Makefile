@@ -25,7 +25,7 @@ demo: $(VENV)/.runtime
 
 test: $(STAMP)
 	@$(BIN)/python tools/ensure_age.py
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check src tests tools benchmarks
