@@ -87,7 +87,7 @@ def command_lines(text: str) -> Iterator[str]:
 def problem_of(line: str) -> str | None:
     """Return what is wrong with the command line ``line``, None if the program would take it."""
     words = shlex.split(line)[1:]
-    context = click.Context(cli, info_name="ecogsafe")
+    context = click.Context(cli, info_name="ecogsafe", **cli.context_settings)
     command: click.Command = cli
     while words:
         known = {o for p in command.params if isinstance(p, click.Option) for o in p.opts}

@@ -103,7 +103,7 @@ NOTES = {
 
 def walk(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
     """Yield every command below ``group`` with its name, such as ``deid plan``, in the order of ``--help``."""
-    with click.Context(group, info_name="ecogsafe") as context:
+    with click.Context(group, info_name="ecogsafe", **cli.context_settings) as context:
         for name in group.list_commands(context):
             command = group.get_command(context, name)
             if command is None:
@@ -154,7 +154,8 @@ def _table(options: list[click.Option]) -> list[str]:
 
 
 def _usage(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=name)
+    # with the settings of the real command line: click remembers the help option it made first
+    context = click.Context(command, info_name=name, **cli.context_settings)
     pieces = [piece.strip() for piece in command.collect_usage_pieces(context)]
     return f"ecogsafe {name} {' '.join(pieces)}"
 
