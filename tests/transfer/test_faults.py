@@ -127,9 +127,10 @@ def test_a_line_on_which_everything_goes_wrong(lab: WireLab, number: int) -> Non
     _check_uploaded(lab, calm)
     assert lab.check_objects(stock_age=20) == {key: contents[-1] for key, contents in lab.versions.items()}
     unknown = {i: key for i, key in lab.open_uploads().items() if i not in lab.known_uploads()}
-    # who asks once and is begun for twice cannot know: such an upload is left to the inventory
-    twice = sum(trouble.happened for trouble in troubles if trouble.kind == "twice")
-    assert len(unknown) <= twice, "uploads stay open at the server, and no catalogue knows of them"
+    # who asks once and is begun for twice, or is told another id than the server's, cannot know: such an upload is
+    # left to the inventory
+    hidden = sum(t.happened for t in troubles if t.kind == "twice" or t.kind == "rot" and t.match("POST", "?uploads"))
+    assert len(unknown) <= hidden, "uploads stay open at the server, and no catalogue knows of them"
     if unknown:
         lab.check_uploads_listed(machine)
     lab.check_catalogue(machine)
