@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ecogsafe.core.errors import EcogsafeError
-from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, Store, UploadedPart
+from ecogsafe.stores.forwarding import Forwarding
+from ecogsafe.stores.protocol import Body, ObjectInfo, OpenUpload, Store, UploadedPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Fault:
 Script = Mapping[str, Iterable[Fault | None]]
 
 
-class Faulty:
+class Faulty(Forwarding):
     """`ecogsafe.stores.protocol.Store` around another one.
 
     Attributes
@@ -40,30 +41,10 @@ class Faulty:
     """
 
     def __init__(self, inner: Store, script: Script | None = None) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.calls: list[tuple[str, str]] = []
         self._script = {method: deque(faults) for method, faults in (script or {}).items()}
         self._lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        """See `Store.url`."""
-        return self.inner.url
-
-    @property
-    def name(self) -> str:
-        """See `Store.name`."""
-        return self.inner.name
-
-    @property
-    def place(self) -> str:
-        """See `Store.place`."""
-        return self.inner.place
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """See `Store.capabilities`."""
-        return self.inner.capabilities
 
     def count(self, method: str) -> int:
         """Return how often ``method`` was called."""
@@ -175,7 +156,3 @@ class Faulty:
                 raise fault.error
             yield upload
         self._end(fault)
-
-    def close(self) -> None:
-        """See `Store.close`."""
-        self.inner.close()

@@ -7,11 +7,12 @@ a whole part. A store that takes a body at once pays for it afterwards.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from ecogsafe.core.clock import monotonic
 from ecogsafe.stores.bodies import PacedBody, buffers
-from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, Store, UploadedPart
+from ecogsafe.stores.forwarding import Forwarding
+from ecogsafe.stores.protocol import Body, ObjectInfo, Store, UploadedPart
 
 #: pieces in a second, about
 _PIECES_PER_S = 16
@@ -60,32 +61,12 @@ def _sleep(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-class Limited:
+class Limited(Forwarding):
     """`ecogsafe.stores.protocol.Store` around another one; ``rate`` may be shared with other stores."""
 
     def __init__(self, inner: Store, rate: Rate) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._rate = rate
-
-    @property
-    def url(self) -> str:
-        """See `Store.url`."""
-        return self.inner.url
-
-    @property
-    def name(self) -> str:
-        """See `Store.name`."""
-        return self.inner.name
-
-    @property
-    def place(self) -> str:
-        """See `Store.place`."""
-        return self.inner.place
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """See `Store.capabilities`."""
-        return self.inner.capabilities
 
     def _paced(self, body: Body) -> PacedBody:
         return PacedBody(buffers(body), pay=self._rate.pay, piece=self._rate.piece)
@@ -94,14 +75,6 @@ class Limited:
         while count > 0:
             self._rate.pay(min(count, self._rate.piece))
             count -= self._rate.piece
-
-    def head(self, key: str, *, checksum: bool = False) -> ObjectInfo | None:
-        """See `Store.head`."""
-        return self.inner.head(key, checksum=checksum)
-
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """See `Store.list`."""
-        return self.inner.list(prefix)
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `Store.read`; what is not taken yet waits on the line, and so does its sender."""
@@ -125,35 +98,9 @@ class Limited:
         self._pay(paced.unpaid)
         return info
 
-    def begin_upload(self, key: str, *, token: str, size: int, storage_class: str | None = None) -> str:
-        """See `Store.begin_upload`."""
-        return self.inner.begin_upload(key, token=token, size=size, storage_class=storage_class)
-
     def put_part(self, key: str, upload_id: str, number: int, body: Body, *, offset: int, crc64: int) -> UploadedPart:
         """See `Store.put_part`."""
         paced = self._paced(body)
         part = self.inner.put_part(key, upload_id, number, paced, offset=offset, crc64=crc64)
         self._pay(paced.unpaid)
         return part
-
-    def list_parts(self, key: str, upload_id: str) -> tuple[UploadedPart, ...]:
-        """See `Store.list_parts`."""
-        return self.inner.list_parts(key, upload_id)
-
-    def finish_upload(
-        self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, crc64: int, size: int, token: str
-    ) -> ObjectInfo:
-        """See `Store.finish_upload`."""
-        return self.inner.finish_upload(key, upload_id, parts, crc64=crc64, size=size, token=token)
-
-    def abort_upload(self, key: str, upload_id: str) -> None:
-        """See `Store.abort_upload`."""
-        self.inner.abort_upload(key, upload_id)
-
-    def list_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
-        """See `Store.list_uploads`."""
-        return self.inner.list_uploads(prefix)
-
-    def close(self) -> None:
-        """See `Store.close`."""
-        self.inner.close()

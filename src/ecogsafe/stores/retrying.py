@@ -27,7 +27,8 @@ from ecogsafe.core.errors import (
     UploadGoneError,
 )
 from ecogsafe.stores.bodies import body_size
-from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, Store, UploadedPart
+from ecogsafe.stores.forwarding import Forwarding
+from ecogsafe.stores.protocol import Body, ObjectInfo, OpenUpload, Store, UploadedPart
 from ecogsafe.stores.thawing import Tier, thawing_store
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class Wait:
         return f"{self.store}: {self.problem}; trying again in {max(1, round(self.pause_s))} s"
 
 
-class Retrying:
+class Retrying(Forwarding):
     """`ecogsafe.stores.protocol.Store` around another one.
 
     Parameters
@@ -100,7 +101,7 @@ class Retrying:
         pause: Callable[[float], None] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._backoff = backoff or Backoff()
         self._stop = stop or threading.Event()
         self._listeners = [on_wait] if on_wait is not None else []
@@ -108,26 +109,6 @@ class Retrying:
         self._chance = chance
         self._busy = 0
         self._counting = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        """See `Store.url`."""
-        return self.inner.url
-
-    @property
-    def name(self) -> str:
-        """See `Store.name`."""
-        return self.inner.name
-
-    @property
-    def place(self) -> str:
-        """See `Store.place`."""
-        return self.inner.place
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """See `Store.capabilities`."""
-        return self.inner.capabilities
 
     @property
     def busy_answers(self) -> int:
@@ -342,7 +323,3 @@ class Retrying:
         if inner is None:
             raise StoreRefusedError(self.name, "keeps nothing cold, so nothing there can be thawed")
         self._repeat(lambda: inner.request_thaw(key, tier=tier, days=days))
-
-    def close(self) -> None:
-        """See `Store.close`."""
-        self.inner.close()
