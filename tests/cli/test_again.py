@@ -182,15 +182,7 @@ def test_a_prefix_comes_before_every_key_and_back_off(applied: Lab, store: Path)
 def test_a_second_apply_does_nothing(handed_over: Lab) -> None:
     first = handed_over.apply("a")
     out = tree_state(handed_over.out)
-    words = [
-        "deid",
-        "apply",
-        handed_over.export,
-        "--to",
-        handed_over.out,
-        "--identifiers",
-        handed_over.identifiers("a"),
-    ]
+    words = handed_over.apply_words("a")
     again = handed_over.here("--json", *words, status=None)
     # nothing of the person is left in EXPORT but reports: there is nothing to do, and that is said
     assert again.status in (0, 2)

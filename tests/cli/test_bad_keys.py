@@ -14,15 +14,7 @@ def test_a_wrong_password_stops_apply(handed_over: Lab) -> None:
     handed_over.write_password("some other words")
     before = tree_state(handed_over.export)
     home = digests(handed_over.home / "journals")
-    words = [
-        "deid",
-        "apply",
-        handed_over.export,
-        "--to",
-        handed_over.out,
-        "--identifiers",
-        handed_over.identifiers("a"),
-    ]
+    words = handed_over.apply_words("a")
     done = handed_over.here("--json", *words, status=12)
     assert done.error["code"] == "wrong-password"
     assert tree_state(handed_over.export) == before
@@ -58,29 +50,13 @@ def test_a_password_file_that_holds_none(handed_over: Lab, password: str) -> Non
         handed_over.password_file.unlink()
     else:
         handed_over.password_file.write_text(password)
-    words = [
-        "deid",
-        "apply",
-        handed_over.export,
-        "--to",
-        handed_over.out,
-        "--identifiers",
-        handed_over.identifiers("a"),
-    ]
+    words = handed_over.apply_words("a")
     done = handed_over.here("--json", *words, status=12)
     assert "ECOGSAFE_PASSWORD_FILE" in done.error["message"]
 
 
 def test_no_terminal_and_no_password_file(handed_over: Lab) -> None:
-    words = [
-        "deid",
-        "apply",
-        handed_over.export,
-        "--to",
-        handed_over.out,
-        "--identifiers",
-        handed_over.identifiers("a"),
-    ]
+    words = handed_over.apply_words("a")
     done = handed_over.run("--json", *words, status=12, env={"ECOGSAFE_PASSWORD_FILE": ""})
     assert "no terminal" in done.error["message"]
     assert "ECOGSAFE_PASSWORD_FILE" in done.error["next"]
@@ -148,15 +124,7 @@ def test_a_damaged_linking_key_is_never_written_over(handed_over: Lab) -> None:
     linking_key = handed_over.home / "linking-key.age"
     damaged = linking_key.read_bytes()[:-40]
     linking_key.write_bytes(damaged)
-    words = [
-        "deid",
-        "apply",
-        handed_over.export,
-        "--to",
-        handed_over.out,
-        "--identifiers",
-        handed_over.identifiers("b"),
-    ]
+    words = handed_over.apply_words("b")
     before = tree_state(handed_over.export)
     done = handed_over.here("--json", *words, status=None)
     assert done.status in (12, 30), done.said
