@@ -73,7 +73,7 @@ NOTES = {
     "deid scan": "Asks the password, unless only `--term` is given.",
     "upload": "Never asks the password. What goes out unencrypted must be cleared by `deid apply` or "
     "`deid scan --subject`. Nothing is ever replaced in a store.",
-    "download": "Asks the password if sealed objects are to be opened. DIR must exist. "
+    "download": "Asks the password if sealed objects are to be opened. DIR is made if the folder above it stands. "
     "A file here that differs is never replaced (status 3).",
     "inventory": "Never asks the password, and reads listings only; of what a listing leaves in doubt the store is "
     "asked (a folder then reads that file). 0 all recorded copies are there, also with unknown objects beside them; "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ecogsafe.catalog import copies, leases, sealings, summaries, sums, uploads
+from ecogsafe.catalog import copies, leases, sealings, summaries, uploads
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.catalog.sealings import PartRow, SealingRow
@@ -228,14 +228,6 @@ def test_summaries(catalog: Catalog, file_ids: list[int]) -> None:
         assert (two.store_id, two.files, two.checksum, two.oldest_evidence) == (STORE_IDS[1], 1, 1, day(5))
         assert (three.subject, three.files, three.bytes, three.oldest_evidence, three.bad) == (CODES[1], 0, 0, None, 1)
         assert summaries.copy_summaries(tx, CODES[1]) == [three]
-        protection = summaries.protection_summaries(sums.sums(tx), "stored")
-        assert [(p.subject, p.copies, p.files, p.bytes) for p in protection] == [
-            (CODES[0], 1, 1, 1001),
-            (CODES[0], 2, 1, 1000),
-            (CODES[1], 0, 1, 1002),
-        ]
-        protection = summaries.protection_summaries(sums.sums(tx, CODES[0]), "restored")
-        assert [(p.copies, p.files) for p in protection] == [(0, 1), (1, 1)]
         in_store = copies.copies_in_store(tx, STORE_IDS[0])
         assert [(row.file_id, file.path[:8]) for row, file in in_store] == [(a, CODES[0]), (b, CODES[0])]
         assert [row.id for row, _ in copies.copies_in_store(tx, STORE_IDS[1], CODES[1])] == [ids[c, 1]]

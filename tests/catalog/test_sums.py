@@ -3,36 +3,137 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, func, insert, select, update
 
-from ecogsafe.catalog import copies, files, schema, summaries, sums
+from ecogsafe.catalog import archives, copies, files, inventories, schema, standing, summaries, sums
+from ecogsafe.catalog.archives import MemberRow, VolumeRow
 from ecogsafe.catalog.copies import LEVELS
 from ecogsafe.catalog.database import Catalog, Transaction
+from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.core.errors import LockedError
 from tests.catalog.conftest import CODES, STORE_IDS
 from tests.catalog.test_rows_of_transfer import _copy, day
 
+#: subject, tree, kind, copies of each file, freed
+Counted = Counter[tuple[object, ...]]
 
-def kept(catalog: Catalog) -> list[str]:
-    """The subjects whose sums need no adding up."""
+
+def pending(catalog: Catalog) -> int:
+    """How many changes are not in their place yet."""
     with catalog.read() as tx:
-        query = select(schema.sums.c.subject).where(schema.sums.c.record.is_not(None))
-        return sorted(tx.execute(query).scalars())
+        return int(tx.execute(select(func.count()).select_from(schema.touched)).scalar_one())
+
+
+def one_by_one(tx: Transaction) -> Counted:
+    """Count every current file, copy by copy, without any sum."""
+    found: Counted = Counter()
+    for file in files.all_files(tx):
+        if file.tree == "archive":
+            continue
+        held = [(c, c.restored_at) for c in copies.copies_of_file(tx, file.id)]
+        for member, volume in archives.volumes_holding(tx, [file.id]):
+            for c in copies.copies_of_file(tx, volume.volume_id):
+                best = max(filter(None, (member.restored_at, c.restored_at)), default=None)
+                held.append((replace(c, level="restored") if member.restored_at else c, best))
+        states = []
+        for c, restored in held:
+            if c.bad_at:
+                states.append((c.store_id, -2 if c.bad_reason == inventories.REMOVED else -1, "", ""))
+            else:
+                proof = c.stored_at if c.level == "stored" else max(c.checksum_at or "", restored or "")
+                states.append((c.store_id, LEVELS.index(c.level), proof[:13], (restored or "")[:13]))
+        kind = standing.kind_of(file.tree, file.path)
+        found[file.subject, file.tree, kind, tuple(sorted(states)), "files"] += 1
+        found[file.subject, file.tree, kind, tuple(sorted(states)), "bytes"] += file.size
+        if file.freed_at:
+            found[file.subject, file.tree, kind, tuple(sorted(states)), "freed"] += 1
+    return found
+
+
+def by_sums(tx: Transaction) -> Counted:
+    found: Counted = Counter()
+    for each in sums.sums(tx):
+        for alike in each.files:
+            key = (each.subject, alike.tree, alike.kind, tuple(tuple(state) for state in alike.held))
+            found[*key, "files"] = alike.files
+            found[*key, "bytes"] = alike.bytes
+            if alike.freed_files:
+                found[*key, "freed"] = alike.freed_files
+    return found
+
+
+def check(catalog: Catalog) -> None:
+    """The sums are right before the changes are in their place, and after."""
+    with catalog.read() as tx:
+        truth = one_by_one(tx)
+        assert by_sums(tx) == truth
+    sums.keep_sums(catalog)
+    assert pending(catalog) == 0
+    with catalog.read() as tx:
+        assert by_sums(tx) == truth
+        empty = tx.execute(select(func.count()).select_from(schema.alike).where(schema.alike.c.files == 0))
+        assert empty.scalar_one() == 0
 
 
 @pytest.fixture
 def summed(catalog: Catalog, file_ids: list[int]) -> Catalog:
-    """Three files of two subjects with a copy each, added up and kept."""
+    """Three files of two subjects with a copy each, and a volume of the first two; counted."""
     with catalog.write() as tx:
         for number, file_id in enumerate(file_ids):
             copies.record_copy(tx, _copy(file_id, number % 2))
-    sums.keep_sums(catalog)
-    assert kept(catalog) == sorted(CODES)
+        volume(tx, file_ids[:2])
+    check(catalog)
     return catalog
+
+
+def volume(tx: Transaction, members: list[int]) -> int:
+    """Record a volume of these files with a copy in the second store; return its id."""
+    key = f"{CODES[0]}/{CODES[0]}_vid_0001.tar.zst.age"
+    path = key.removesuffix(".age")
+    seen = files.SeenFile(
+        tree="archive", path=path, subject=CODES[0], segment=None, size=9, mtime_ns=1, inode=1, device=1, sha256=None
+    )
+    volume_id = files.upsert_file(tx, seen)
+    row = VolumeRow(
+        volume_id=volume_id,
+        subject=CODES[0],
+        kind="vid",
+        number=1,
+        store_id=STORE_IDS[1],
+        key=key,
+        storage_class=None,
+        state="stored",
+        sealing_id="s",
+        tar_size=9,
+        part_size=9,
+        zstd_version="1",
+        created_at=day(1),
+    )
+    archives.add_volume(tx, row)
+    stat = SourceStat(size=1, mtime_ns=1, ctime_ns=1, inode=1, device=1)
+    rows = [
+        MemberRow(
+            volume_id=volume_id,
+            position=n,
+            file_id=file_id,
+            tree="video",
+            path=f"{CODES[0]}/{n}.avi",
+            source=stat,
+            stored=True,
+            data_offset=n,
+        )
+        for n, file_id in enumerate(members)
+    ]
+    archives.begin_again(tx, row, rows)
+    copies.record_copy(tx, replace(_copy(volume_id, 1), key=key, token="of the volume"))
+    return volume_id
 
 
 def _one(tx: Transaction) -> int:
@@ -40,70 +141,110 @@ def _one(tx: Transaction) -> int:
     return found
 
 
+def _volume(tx: Transaction) -> int:
+    return archives.volumes_of(tx)[0].volume_id
+
+
+def _of_volume(tx: Transaction) -> int:
+    return copies.copies_of_file(tx, _volume(tx))[0].id
+
+
 CHANGES: dict[str, Callable[[Transaction], object]] = {
     "a level rises": lambda tx: copies.raise_level(tx, _one(tx), "restored", day(9)),
     "a proof is newer": lambda tx: copies.raise_level(tx, _one(tx), "checksum", day(9)),
     "a copy turns bad": lambda tx: copies.mark_bad(tx, _one(tx), "short"),
-    "a copy is removed": lambda tx: tx.execute(delete(schema.copies).where(schema.copies.c.id == _one(tx))),
+    "a copy is removed": lambda tx: copies.mark_bad(tx, _one(tx), inventories.REMOVED),
+    "a copy's row is deleted": lambda tx: tx.execute(delete(schema.copies).where(schema.copies.c.id == _one(tx))),
+    "a copy is of another file": lambda tx: tx.execute(update(schema.copies).values(file_id=3)),
     "a file is freed": lambda tx: files.mark_freed(tx, [1]),
     "a file is retired": lambda tx: files.retire_files(tx, [1]),
     "a file grows": lambda tx: tx.execute(update(schema.files).where(schema.files.c.id == 1).values(size=7)),
+    "a volume turns bad": lambda tx: copies.mark_bad(tx, _of_volume(tx), "short"),
+    "a volume is proven": lambda tx: copies.raise_level(tx, _of_volume(tx), "checksum", day(5)),
+    "a member is fetched": lambda tx: archives.mark_restored(tx, _volume(tx), [1], day(6)),
+    "a member is another file": lambda tx: archives.set_digest(tx, _volume(tx), 0, sha256="a" * 64, file_id=3),
+    "members are forgotten": lambda tx: tx.execute(delete(schema.archive_members)),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_a_change_of_one_subject_forgets_its_sums_and_no_others(
-    summed: Catalog, change: Callable[[Transaction], object]
-) -> None:
+def test_a_change_by_whomever_is_in_the_sums_at_once(summed: Catalog, change: Callable[[Transaction], object]) -> None:
+    with summed.read() as tx:
+        before = by_sums(tx)
     with summed.write() as tx:
         change(tx)
-    assert kept(summed) == [CODES[1]]
+    assert pending(summed)
     with summed.read() as tx:
-        now = sums.sums(tx)
-        assert now == [sums.add_up(tx, code) for code in sorted(CODES)]
-    sums.keep_sums(summed)
-    assert kept(summed) == sorted(CODES)
-    with summed.read() as tx:
-        assert sums.sums(tx) == now
+        assert by_sums(tx) != before
+    check(summed)
 
 
-def test_a_listing_that_shows_the_same_object_keeps_the_sums(summed: Catalog) -> None:
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.sampled_from(sorted(CHANGES)), st.booleans()), max_size=8))
+def test_any_row_of_changes_is_counted_right(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, bool]]
+) -> None:
+    path = tmp_path_factory.mktemp("sums") / "catalog.sqlite"
+    with Catalog.open(path, create=True) as catalog:
+        with catalog.write() as tx:
+            from ecogsafe.catalog import stores
+
+            for store_id in STORE_IDS:
+                stores.remember_store(tx, store_id, f"s3://{store_id}", "s3")
+            for n in range(1, 4):
+                values = {"tree": "edf", "size": n, "mtime_ns": 1, "inode": 1, "device": 1, "first_seen": day(1)}
+                code = CODES[n // 3]
+                tx.execute(insert(schema.files).values(path=f"{code}_edf/{n}.edf", subject=code, **values))
+                copies.record_copy(tx, _copy(n, n % 2))
+            volume(tx, [1, 2])
+        for name, keep in steps:
+            with catalog.write() as tx:
+                if tx.execute(select(func.count()).select_from(schema.archive_members)).scalar_one() == 2:
+                    CHANGES[name](tx)
+                else:
+                    copies.raise_level(tx, _of_volume(tx), "restored", day(20))
+            if keep:
+                sums.keep_sums(catalog)
+        check(catalog)
+
+
+def test_a_listing_that_shows_the_same_object_touches_nothing(summed: Catalog) -> None:
     with summed.write() as tx:
         copies.see_again(tx, [1, 2, 3], day(20))
         tx.execute(update(schema.files).values(size=schema.files.c.size))
-    assert kept(summed) == sorted(CODES)
+    assert pending(summed) == 0
 
 
 def test_kept_sums_are_read_instead_of_the_rows(summed: Catalog) -> None:
     """What makes `status` fast: were the rows read, this plant would not be seen."""
     with summed.write() as tx:
-        planted = sums._record(sums.SubjectSums(CODES[0], (), (sums.AlikeFiles("edf", (), 5, 50, 0, 0),)))
-        tx.execute(update(schema.sums).where(schema.sums.c.subject == CODES[0]).values(record=planted))
+        tx.execute(update(schema.alike).where(schema.alike.c.subject == CODES[1]).values(files=5))
     with summed.read() as tx:
-        assert [t.files for t in summaries.file_totals(sums.sums(tx, CODES[0]))] == [5]
+        assert [t.files for t in summaries.file_totals(sums.sums(tx, CODES[1]))] == [5]
 
 
-def test_a_change_while_adding_up_is_not_lost(summed: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows were read, then another run changed them, then the sums came to be kept."""
+def test_changes_are_put_in_their_place_in_small_transactions(summed: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    with summed.write() as tx:
+        for n in range(1, 4):
+            copies.raise_level(tx, n, "checksum", day(9))
+    monkeypatch.setattr(sums, "_CHUNK", 1)
+    check(summed)
+
+
+def test_two_at_once_count_nothing_twice(summed: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run puts the changes in their place just before this one begins to write."""
     with summed.write() as tx:
         copies.raise_level(tx, 1, "checksum", day(5))
-    honest = sums.add_up
+    honest = sums._keep_some
 
-    def add_up_then_change(tx: Transaction, subject: str) -> sums.SubjectSums:
-        made = honest(tx, subject)
-        monkeypatch.setattr(sums, "add_up", honest)
-        tx.rollback()
-        summed._here.reads -= 1
-        with summed.write() as other:
-            copies.raise_level(other, 1, "restored", day(6))
-        summed._here.reads += 1
-        return made
+    def after_another(tx: Transaction, upto: int) -> bool:
+        monkeypatch.setattr(sums, "_keep_some", honest)
+        assert honest(tx, upto)
+        return honest(tx, upto)
 
-    monkeypatch.setattr(sums, "add_up", add_up_then_change)
+    monkeypatch.setattr(sums, "_keep_some", after_another)
     sums.keep_sums(summed)
-    assert kept(summed) == [CODES[1]]
-    with summed.read() as tx:
-        assert [c.restored for c in sums.sums(tx, CODES[0])[0].copies] == [1, 0]
+    check(summed)
 
 
 def test_where_nothing_can_be_written_the_sums_are_right_all_the_same(
@@ -115,20 +256,26 @@ def test_where_nothing_can_be_written_the_sums_are_right_all_the_same(
     def refuse() -> None:
         raise LockedError("catalogue", "is locked")
 
-    monkeypatch.setattr(summed, "write", refuse)
-    sums.keep_sums(summed)
-    with summed.read() as tx:
-        assert sums.sums(tx, CODES[0])[0].copies[0].bad == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(summed, "write", refuse)
+        sums.keep_sums(summed)
+        assert pending(summed)
+        with summed.read() as tx:
+            assert sums.sums(tx, CODES[0])[0].copies[0].bad == 1
+    check(summed)
 
 
-def test_sums_of_another_format_are_added_up_anew(summed: Catalog) -> None:
+def test_a_catalogue_of_before_is_counted_when_it_is_first_asked(summed: Catalog) -> None:
+    """As the migration leaves it: nothing counted, every file noted as touched."""
     with summed.write() as tx:
-        tx.execute(update(schema.sums).values(record='{"format": 99}'))
-    with summed.read() as tx:
-        assert len(sums.sums(tx, CODES[0])[0].copies) == 2
+        for table in (schema.alike, schema.standings):
+            tx.execute(delete(table))
+        ids = select(schema.files.c.id).where(schema.files.c.superseded_at.is_(None))
+        tx.execute(insert(schema.touched).from_select(["file_id"], ids))
+    check(summed)
 
 
-def test_the_sums_are_those_counted_one_by_one(catalog: Catalog, file_ids: list[int]) -> None:
+def test_the_summaries_are_those_counted_one_by_one(catalog: Catalog, file_ids: list[int]) -> None:
     draw = random.Random(20240302)
     with catalog.write() as tx:
         number = 0
@@ -143,25 +290,26 @@ def test_the_sums_are_those_counted_one_by_one(catalog: Catalog, file_ids: list[
                 if draw.random() < 0.3:
                     copies.mark_bad(tx, copy_id, "short")
         files.mark_freed(tx, file_ids[:1])
+    check(catalog)
     with catalog.read() as tx:
         assert summaries.file_totals(sums.sums(tx)) == files.file_totals(tx)
-        for least, level in enumerate(LEVELS):
-            for stores in (None, STORE_IDS[:1]):
-                wanted: dict[tuple[str, int], int] = {}
-                for file_id in file_ids:
-                    good = [c for c in copies.copies_of_file(tx, file_id) if c.bad_at is None]
-                    there = {c.store_id for c in good if LEVELS.index(c.level) >= least} & {*(stores or STORE_IDS)}
-                    row = files.file(tx, file_id)
-                    assert row is not None
-                    wanted[row.subject, len(there)] = wanted.get((row.subject, len(there)), 0) + 1
-                found = summaries.protection_summaries(sums.sums(tx), level, stores=stores)
-                assert {(p.subject, p.copies): p.files for p in found} == wanted
+        for summary in summaries.copy_summaries(tx):
+            rows = [
+                (row, file)
+                for row, file in copies.copies_in_store(tx, summary.store_id, summary.subject)
+                if file.tree == summary.tree
+            ]
+            good = [(row, file) for row, file in rows if row.bad_at is None]
+            assert summary.files == len(good)
+            assert summary.bytes == sum(file.size for _, file in good)
+            assert summary.bad == len(rows) - len(good)
+            levels = Counter(row.level for row, _ in good)
+            assert (summary.stored, summary.checksum, summary.restored) == tuple(levels[level] for level in LEVELS)
+            assert summary.proven_files == len({file.id for row, file in good if row.level != "stored"})
 
 
-def test_subjects_are_found_by_the_index(catalog: Catalog) -> None:
-    with catalog.write() as tx:
-        assert sums._subjects(tx) == []
-        values = {"tree": "edf", "size": 1, "mtime_ns": 1, "inode": 1, "device": 1, "first_seen": day(1)}
-        for n, code in enumerate(("b0000002", "a0000001", "b0000002", "f0000003")):
-            tx.execute(insert(schema.files).values(path=f"{code}_edf/{n}.edf", subject=code, **values))
-        assert sums._subjects(tx) == ["a0000001", "b0000002", "f0000003"]
+def test_what_kind_a_file_is_of() -> None:
+    assert standing.kind_of("video", "abcd1234/abcd1234_1/abcd1234_1_0001.avi") == "avi"
+    assert standing.kind_of("edf", "abcd1234_edf/abcd1234_1.edf") == "edf"
+    assert standing.kind_of("text", "abcd1234_vtc/abcd1234_1.txt") == "vtc"
+    assert standing.kind_of("text", "abcd1234_snc/abcd1234_1.txt") == "snc"

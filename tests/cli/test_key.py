@@ -14,7 +14,7 @@ from ecogsafe.core.private import Secret
 from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.keys import generate_identity
 from ecogsafe.crypt.lab_key import open_lab_key
-from ecogsafe.service import lab_keys
+from ecogsafe.service import key_changes
 from tests.cli.lab import PASSWORD, Lab, Result
 from tests.cli.trees import digests
 
@@ -135,7 +135,7 @@ def _die_at(patched: pytest.MonkeyPatch, step: int) -> None:
             raise Power
         real(path, data, replace=replace)
 
-    patched.setattr(lab_keys, "write_atomically", dying)
+    patched.setattr(key_changes, "write_atomically", dying)
 
 
 def test_another_key_opens_what_is_sealed_from_now_on(sent: Lab) -> None:
@@ -214,10 +214,10 @@ def test_a_kill_while_a_key_is_added(sent: Lab, step: int, monkeypatch: pytest.M
 
 
 def _die_at_the_digest(patched: pytest.MonkeyPatch) -> None:
-    def dying(*arguments: object) -> None:
+    def dying(*arguments: object, **options: object) -> None:
         raise Power
 
-    patched.setattr(lab_keys, "_note", dying)
+    patched.setattr(key_changes, "note", dying)
 
 
 def test_a_sheet_for_another_place(sent: Lab) -> None:

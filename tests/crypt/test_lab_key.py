@@ -12,7 +12,7 @@ import pytest
 
 from ecogsafe.core.errors import LabKeyError, WrongPasswordError
 from ecogsafe.core.private import Secret
-from ecogsafe.crypt.age_file import seal
+from ecogsafe.crypt.age_file import open_sealed, seal
 from ecogsafe.crypt.age_hybrid import HybridIdentity
 from ecogsafe.crypt.age_password import ScryptRecipient
 from ecogsafe.crypt.armor import dearmor
@@ -63,13 +63,38 @@ def test_lab_key_that_stock_age_protected(stock_age: str, ask_age: Callable[...,
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"# only a comment\n", (identity_text(LAB) + identity_text(RECOVERY)).encode(), b"\xff\xfe"],
+    [b"", b"# only a comment\n", (identity_text(LAB) + identity_text(LATTICE)).encode(), b"\xff\xfe"],
 )
 def test_a_lab_key_file_with_other_content_is_refused(content: bytes) -> None:
     sealed = seal(content, [ScryptRecipient(PASSWORD, work_factor=FAST)])
     with pytest.raises(LabKeyError) as caught:
         open_lab_key(sealed, PASSWORD)
     assert not isinstance(caught.value, WrongPasswordError)
+
+
+def test_the_newest_lab_key_with_the_one_before_it(ask_age: Callable[..., None], tmp_path: Path) -> None:
+    """What was sealed to either opens, with stock age too; the earlier key's own lines stay as they were."""
+    grown = open_lab_key(SEALED, PASSWORD).with_newer(RECOVERY)
+    sealed = protect(grown, PASSWORD, work_factor=FAST)
+    again = open_lab_key(sealed, PASSWORD)
+    assert again.text == grown.text and again.text.endswith(identity_text(LAB, created="2026-01-02T03:04:05Z"))
+    assert again.identities == (RECOVERY, LAB) and again == RECOVERY
+    (tmp_path / "lab-key.age").write_bytes(sealed)
+    for n, key in enumerate((RECOVERY, LAB)):
+        old = seal(b"0123456789" * 9, [key.recipient])
+        assert open_sealed(old, [again]) == b"0123456789" * 9
+        (tmp_path / f"{n}.age").write_bytes(old)
+        ask_age("-d", "-i", tmp_path / "lab-key.age", "-o", tmp_path / f"{n}", tmp_path / f"{n}.age", password=PASSWORD)
+        assert (tmp_path / f"{n}").read_bytes() == b"0123456789" * 9
+    assert again.listed([LAB.recipient]) == LAB and again.listed([LATTICE.recipient]) is None
+    assert "SECRET" not in repr(again) + str(again)
+
+
+def test_keys_of_another_file_are_added_once() -> None:
+    own, other = open_lab_key(SEALED, PASSWORD), open_lab_key(SEALED, PASSWORD).with_newer(RECOVERY)
+    merged = own.with_others(other, at="then")
+    assert merged.identities == (LAB, RECOVERY) and merged.text.startswith(own.text)
+    assert merged.with_others(other, at="later") is merged
 
 
 def test_a_post_quantum_identity_rests_the_same_way() -> None:

@@ -17,7 +17,7 @@ from ecogsafe.service.price_estimates import (
     money,
     tiers,
 )
-from ecogsafe.service.price_table import GB, load_price_table
+from ecogsafe.service.price_table import AZURE, GB, load_price_table
 
 TABLE = load_price_table()
 PATIENT = 300 * GB
@@ -137,3 +137,60 @@ def test_money_in_words() -> None:
     assert money(Decimal("1234.5"), "USD") == "USD 1,234.50"
     assert money(Decimal("0.001"), "USD") == "USD < 0.01"
     assert money(Decimal(0), "USD") == "USD 0.00"
+
+
+# Azure
+
+
+AZURE_TABLE = load_price_table(provider=AZURE)
+
+
+def azure(storage_class: str | None, tier: str, *, size: int = PATIENT, objects: int = 1) -> FetchingCost:
+    cost = fetching_cost(AZURE_TABLE, storage_class, tier, objects=objects, size=size, days=7)
+    assert cost is not None
+    return cost
+
+
+@pytest.mark.parametrize(
+    ("tier", "month", "least"),
+    # 300 GB; the least: one month, three months, six months of the tier
+    [("Hot", "5.52", "0"), ("Cool", "3.00", "3.00"), ("Cold", "1.08", "3.24"), ("Archive", "0.60", "3.60")],
+)
+def test_a_patient_on_azure_by_hand(tier: str, month: str, least: str) -> None:
+    cost = keeping_cost(AZURE_TABLE, tier, [Weight(PATIENT)])
+    assert cost is not None
+    assert (cost.month, cost.least) == (Decimal(month), Decimal(least))
+
+
+def test_sending_an_archive_to_azure_in_blocks_by_hand() -> None:
+    # 4,471 blocks and the one that opens at Hot (0.0055 the thousand), the list at Archive (0.011 the thousand)
+    cost = keeping_cost(AZURE_TABLE, "Archive", [Weight(PATIENT, PARTS_OF_64_MIB)])
+    assert cost is not None
+    assert cost.requests == Decimal("0.0000055") * 4472 + Decimal("0.000011")
+
+
+def test_ten_archives_out_of_azures_archive_by_hand() -> None:
+    slow = azure("Archive", "Standard", objects=10)
+    assert slow.retrieval == Decimal("6.60")  # 300 x 0.022
+    assert slow.requests == Decimal("0.0055") + Decimal("0.0000044")  # ten changes of tier, ten reads in Hot
+    assert slow.thawed_copy == Decimal("5.52")  # a month in Hot, whatever the days
+    assert slow.egress == Decimal("17.40")  # (300 - 100) x 0.087
+    assert cents(slow.total) == Decimal("29.53")
+    assert slow.early == Decimal("3.60")  # six months of Archive at the most
+    assert hours_in_words(slow.hours) == "up to 15 hours"
+    fast = azure("Archive", "Expedited", objects=10)
+    assert (fast.retrieval, cents(fast.requests)) == (Decimal("30.00"), Decimal("0.06"))
+    assert hours_in_words(fast.hours) == "1-15 hours"
+
+
+def test_what_is_not_in_archive_is_read_at_once_and_cool_data_costs_by_the_gigabyte() -> None:
+    assert azure("Hot", "Standard").retrieval == 0
+    assert azure("Cool", "Standard").retrieval == Decimal("3.00")
+    assert azure("Cold", "Standard").retrieval == Decimal("9.00")
+    for tier in ("Hot", "Cool", "Cold"):
+        cost = azure(tier, "Standard")
+        assert (cost.thawed_copy, cost.early, hours_in_words(cost.hours)) == (0, 0, "at once")
+
+
+def test_azure_has_two_ways_out_and_the_cheap_one_comes_first() -> None:
+    assert tiers(AZURE_TABLE, "Archive") == ("Standard", "Expedited")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ecogsafe.core.errors import ConfigError
-from ecogsafe.service.price_table import OWN_TABLE, load_price_table, parse_price_table
+from ecogsafe.service.price_table import AZURE, OWN_TABLE, S3, load_price_table, parse_price_tables, price_table_for
 
 
 def _shipped() -> str:
@@ -49,6 +49,8 @@ def test_a_home_without_a_table_uses_ours(tmp_path: Path) -> None:
         ('gb_month = "0.00099"', 'gb_month = "0.00099"\nput_per_million = "1"'),
         ("hours = [0, 48]", "hours = [48]"),
         ("[transfer]", "[transfer"),
+        ("[azure.tier.Hot]", "[azure.tier.Warm]"),
+        ('egress_gb = "0.087"', 'egress = "0.087"'),
     ],
 )
 def test_a_wrong_table_is_named_and_nothing_is_guessed(tmp_path: Path, change: tuple[str, str]) -> None:
@@ -68,4 +70,27 @@ def test_a_table_that_is_no_text_is_named(tmp_path: Path) -> None:
 
 def test_the_form_is_checked_whole() -> None:
     with pytest.raises(ConfigError):
-        parse_price_table('date = "2026-11-22"')
+        parse_price_tables('date = "2026-11-22"')
+
+
+def test_the_table_of_azure_has_a_date_of_its_own_and_its_own_classes() -> None:
+    table = load_price_table(provider=AZURE)
+    assert set(table.classes) == {"Hot", "Cool", "Cold", "Archive"}
+    assert table.of(None) is table.of("Hot")
+    assert table.thaws_for_good
+    assert "East US 2" in table.standing and table.date.isoformat() in table.standing
+    assert table.source, "nobody could check the figures"
+
+
+def test_a_table_of_the_lab_without_azure_leaves_azure_to_ours(tmp_path: Path) -> None:
+    text = _shipped()
+    own = text[: text.index("[azure]")].replace('gb_month = "0.00099"', 'gb_month = "0.5"')
+    (tmp_path / OWN_TABLE).write_text(own)
+    assert load_price_table(tmp_path, provider=AZURE) == load_price_table(provider=AZURE)
+    assert load_price_table(tmp_path) != load_price_table()
+
+
+def test_each_store_is_priced_by_who_sends_its_bill(tmp_path: Path) -> None:
+    assert price_table_for("s3://lab/x", tmp_path) == load_price_table(provider=S3)
+    assert price_table_for("azure://lab/x", tmp_path) == load_price_table(provider=AZURE)
+    assert price_table_for("file:///nas", tmp_path) is None

@@ -1,7 +1,7 @@
 """Copies: one file in one store, and what proves it (DESIGN 5.10).
 
-Levels only rise, times only grow, and a bad copy stays bad until `prove_good` or until another object
-(another token) is recorded under its key.
+Levels only rise, times only grow (but for one that lies in the future, which proves nothing), and a bad copy
+stays bad until `prove_good` or until another object (another token) is recorded under its key.
 """
 
 from __future__ import annotations
@@ -50,8 +50,12 @@ class CopyRow:
     bad_reason: str | None = None
     #: the store's ``Date`` with the newest evidence
     store_date: str | None = None
-    #: when a listing last showed the same object
+    #: when a listing, or the store's own answer, last showed the same object
     seen_at: str | None = None
+    #: when its store was last asked about it, whatever came of it; "" for never
+    asked_at: str = ""
+    #: when all of it was last read back, whatever came of it; "" for never
+    read_at: str = ""
 
 
 _BATCH = 500
@@ -87,6 +91,8 @@ def record_copies(tx: Transaction, rows: Sequence[CopyRow]) -> None:
 def _without_id(row: CopyRow) -> dict[str, Any]:
     values = values_of(row)
     del values["id"]
+    values["asked_at"] = max(row.asked_at, row.checksum_at or "", row.restored_at or "")
+    values["read_at"] = max(row.read_at, row.restored_at or "")
     return values
 
 
@@ -141,6 +147,17 @@ def copy_by_key(tx: Transaction, store_id: str, key: str) -> CopyRow | None:
 def count_sealed(tx: Transaction) -> int:
     """Return how many sealed copies are recorded."""
     return tx.execute(select(func.count()).select_from(copies).where(copies.c.sealed)).scalar_one()
+
+
+def sealed_by_store(tx: Transaction) -> list[tuple[str, int, int]]:
+    """Return store id, number and bytes of the sealed copies in each store that holds some, by store id."""
+    query = (
+        select(copies.c.store_id, func.count(), func.sum(copies.c.size))
+        .where(copies.c.sealed)
+        .group_by(copies.c.store_id)
+        .order_by(copies.c.store_id)
+    )
+    return [(store_id, int(number), int(size)) for store_id, number, size in tx.execute(query)]
 
 
 def copies_of_file(tx: Transaction, file_id: int) -> list[CopyRow]:
@@ -209,11 +226,25 @@ def raise_level(
         values["level"] = level
     time = _TIME_OF[level].name
     before = getattr(row, time)
-    if level != "stored" and (before is None or at > before):
+    if level != "stored" and at == _later(before, at):
         values[time] = at
+        values["asked_at"] = _later(row.asked_at, at)
+        if level == "restored":
+            values["read_at"] = _later(row.read_at, at)
     if values:
         tx.execute(update(copies).where(copies.c.id == copy_id).values(values))
     return row.bad_at is None
+
+
+def _later(before: str | None, at: str) -> str:
+    """Return the later time; one that lies in the future was written by a clock that was wrong (DESIGN 5.12)."""
+    return at if before is None or before > utc_stamp() else max(before, at)
+
+
+def note_asked(tx: Transaction, copy_id: int, at: str, *, was_read: bool) -> None:
+    """Note that the store was asked about the copy, or that all of it was read back, whatever came of it."""
+    values = {"asked_at": at, "read_at": at} if was_read else {"asked_at": at}
+    tx.execute(update(copies).where(copies.c.id == copy_id).values(values))
 
 
 def see_again(tx: Transaction, copy_ids: Iterable[int], at: str) -> None:

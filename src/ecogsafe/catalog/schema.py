@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from ecogsafe.catalog.schema_archives import archive_frames, archive_members, archive_volumes
+from ecogsafe.catalog.schema_sums import alike, standings, touched
 from ecogsafe.catalog.schema_thaws import thaws
 from ecogsafe.catalog.schema_types import ROW_NUMBER, TextTuple, Unsigned64, metadata
 from ecogsafe.catalog.schema_vaults import vault_archives, vault_jobs
@@ -32,6 +33,7 @@ __all__ = [
     "TextTuple",
     "Unsigned64",
     "acks",
+    "alike",
     "archive_frames",
     "archive_members",
     "archive_volumes",
@@ -48,17 +50,18 @@ __all__ = [
     "runs",
     "sealings",
     "segments",
+    "standings",
     "stores",
     "subjects",
-    "sums",
     "thaws",
+    "touched",
     "uploads",
     "vault_archives",
     "vault_jobs",
 ]
 
 #: the newest migration; a catalogue at another revision is migrated, or refused when it is newer
-REVISION = "0008"
+REVISION = "0010"
 
 
 meta = Table(
@@ -76,6 +79,8 @@ stores = Table(
     Column("kind", Text, nullable=False),
     Column("first_seen", Text, nullable=False),
     Column("last_seen", Text, nullable=False),
+    #: `ecogsafe.stores.protocol.Store.place` when it was last reached; None: not reached since that is kept
+    Column("place", Text),
     Index("ix_stores_url", "url"),
 )
 
@@ -258,8 +263,12 @@ copies = Table(
     Column("bad_reason", Text),
     Column("store_date", Text),
     Column("seen_at", Text),
+    Column("asked_at", Text, nullable=False, server_default=""),
+    Column("read_at", Text, nullable=False, server_default=""),
     UniqueConstraint("store_id", "key", name="uq_copies_key"),
     Index("ix_copies_file", "file_id"),
+    Index("ix_copies_asked", "asked_at", "id", "store_id", "size"),
+    Index("ix_copies_read", "read_at", "id", "store_id", "size"),
     Index(
         "ix_copies_bad",
         "store_id",
@@ -268,15 +277,6 @@ copies = Table(
         postgresql_where=text("bad_at IS NOT NULL"),
     ),
     sqlite_autoincrement=True,
-)
-
-#: see `ecogsafe.catalog.sums`; triggers delete a row when what it rests on changes
-sums = Table(
-    "sums",
-    metadata,
-    Column("subject", Text, primary_key=True),
-    Column("claim", Text, nullable=False),
-    Column("record", Text),
 )
 
 leases = Table(

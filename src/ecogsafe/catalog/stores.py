@@ -25,6 +25,8 @@ class StoreRow:
     kind: str
     first_seen: str
     last_seen: str
+    #: where it physically is: bucket, container, device; two stores with one place would be lost together
+    place: str | None = None
 
 
 _COLUMNS = columns_of(StoreRow, stores)
@@ -33,15 +35,15 @@ _COLUMNS = columns_of(StoreRow, stores)
 _MET_AT = "store-at "
 
 
-def remember_store(tx: Transaction, store_id: str, url: str, kind: str) -> StoreRow:
+def remember_store(tx: Transaction, store_id: str, url: str, kind: str, place: str | None = None) -> StoreRow:
     """Note that the store ``store_id`` was reached at ``url`` just now, and return its row.
 
     A store that moved keeps its id and gets the new address.
     """
     now = utc_stamp()
-    seen = update(stores).where(stores.c.store_id == store_id).values(url=url, kind=kind, last_seen=now)
+    seen = update(stores).where(stores.c.store_id == store_id).values(url=url, kind=kind, last_seen=now, place=place)
     if not tx.execute(seen).rowcount:
-        row = {"store_id": store_id, "url": url, "kind": kind, "first_seen": now, "last_seen": now}
+        row = {"store_id": store_id, "url": url, "kind": kind, "first_seen": now, "last_seen": now, "place": place}
         tx.execute(insert(stores).values(row))
     meta.set(tx, f"{_MET_AT}{url}", store_id)
     return StoreRow(*tx.execute(select(*_COLUMNS).where(stores.c.store_id == store_id)).one())

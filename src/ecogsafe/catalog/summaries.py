@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from sqlalchemy import and_, exists, func, select
 
-from ecogsafe.catalog.copies import LEVELS, Level
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileTotals, Tree
 from ecogsafe.catalog.schema import copies, files, segments
 from ecogsafe.catalog.sums import CopySummary, SubjectSums, sums
-
-
-@dataclass(frozen=True, slots=True)
-class ProtectionSummary:
-    """How many current files of a subject have a number of good copies, in distinct stores."""
-
-    subject: str
-    #: stores
-    copies: int
-    files: int
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +55,6 @@ def file_totals(of: Sequence[SubjectSums]) -> list[FileTotals]:
             before = totals.get((each.subject, alike.tree), [0] * len(numbers))
             totals[each.subject, alike.tree] = [a + b for a, b in zip(before, numbers, strict=True)]
     return [FileTotals(subject, cast(Tree, tree), *numbers) for (subject, tree), numbers in sorted(totals.items())]
-
-
-def protection_summaries(
-    of: Sequence[SubjectSums], level: Level, *, stores: Collection[str] | None = None
-) -> list[ProtectionSummary]:
-    """Return, per subject, how many files have 0, 1, 2 … good copies of ``level`` or above.
-
-    Parameters
-    ----------
-    stores
-        Count only the copies in these stores, by id.
-    """
-    enough = LEVELS.index(level)
-    counts: dict[tuple[str, int], tuple[int, int]] = {}
-    for each in of:
-        for alike in each.files:
-            held = [s for s, rank in alike.held if rank >= enough and (stores is None or s in stores)]
-            number, size = counts.get((each.subject, len(held)), (0, 0))
-            counts[each.subject, len(held)] = (number + alike.files, size + alike.bytes)
-    return [ProtectionSummary(*key, *numbers) for key, numbers in sorted(counts.items())]
 
 
 def bad_copies(tx: Transaction, subject: str | None = None) -> list[tuple[str, str, str]]:

@@ -1,31 +1,47 @@
-"""What every subject has and where it stands, added up once and kept until a row it rests on changes.
+"""What every subject has and where it stands, counted once and corrected file by file when a row changes.
 
-A lab has a million files; `status` shall not look at each every time. The sums of a subject are kept as one
-record. Triggers of the database delete it as soon as a file or a copy of the subject is added, changed or
-removed, by whom ever; what has no record is added up anew. So a kept sum is never older than the rows.
+A lab has a million files; `status` shall not look at each. Files of which the same is held in the same stores
+are *alike*: they are kept as one row with their number. Triggers of the database note every file that was
+touched, whoever changed it; such a file is taken out of the row it was counted in and put into the one where it
+belongs now (`keep_sums`), by the run that touched it, while it works and at its end. What nobody has put in its
+place yet is reckoned with by whoever reads (`sums`), so the sums are those of the rows, always.
+
+Times of proof are kept by the hour, rounded down: a proof never looks younger than it is.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
-from sqlalchemy import Subquery, and_, case, delete, func, insert, select, union_all, update
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import delete, func, insert, select, update
 
 from ecogsafe.catalog.copies import LEVELS
 from ecogsafe.catalog.database import Catalog, Transaction
-from ecogsafe.catalog.schema import archive_members, copies, files
-from ecogsafe.catalog.schema import sums as table
+from ecogsafe.catalog.schema import alike, touched
+from ecogsafe.catalog.standing import Group, Numbers, changes, is_pending, keep_standings
 from ecogsafe.core.errors import EcogsafeError
 
-#: of a record; one of another format is added up anew
-_FORMAT = 1
+#: changes that are put in their place at once: nobody waits longer for the catalogue than for so many
+_CHUNK = 4_000
 
 _log = logging.getLogger(__name__)
+
+
+class CopyState(NamedTuple):
+    """What proves one copy of a file."""
+
+    store_id: str
+    #: place in `LEVELS`; `BAD`, or `REMOVED` where it was removed on purpose after its subject withdrew
+    rank: int
+    #: the newest proof of that level, ``2026-01-02T03`` (UTC, hour); empty for a copy that is not good
+    proven: str
+    #: when it was last fetched and opened, in the same form; empty: never
+    restored: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +66,19 @@ class CopySummary:
     bad: int
     #: files with at least one good copy that the store's own checksum or a full read proved
     proven_files: int
+    #: copies that were removed on purpose after the subject withdrew
+    removed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AlikeFiles:
-    """Current files of one tree that have good copies of the same levels in the same stores."""
+    """Current files of one tree and kind of which the same is held in the same stores."""
 
     tree: str
-    #: store id and the best level of a good copy there, as its place in `LEVELS`; stores without one are left out
-    held: tuple[tuple[str, int], ...]
+    #: ``avi``, ``edf``, ``erd``, …; of text ``vtc`` and ``snc``
+    kind: str
+    #: every copy, those in archives too
+    held: tuple[CopyState, ...]
     files: int
     bytes: int
     #: of them deleted here by `free`
@@ -71,180 +91,136 @@ class SubjectSums:
     """The sums of one subject."""
 
     subject: str
-    #: by tree and store
-    copies: tuple[CopySummary, ...]
-    #: by tree
     files: tuple[AlikeFiles, ...]
+
+    @property
+    def copies(self) -> tuple[CopySummary, ...]:
+        """Return what each store holds of each tree, ordered by them."""
+        held: dict[tuple[str, str], list[tuple[AlikeFiles, list[CopyState]]]] = {}
+        for files in self.files:
+            by_store: dict[str, list[CopyState]] = {}
+            for state in files.held:
+                by_store.setdefault(state.store_id, []).append(state)
+            for store_id, states in by_store.items():
+                held.setdefault((files.tree, store_id), []).append((files, states))
+        return tuple(_summary(self.subject, tree, store, found) for (tree, store), found in sorted(held.items()))
+
+
+def _summary(
+    subject: str, tree: str, store_id: str, found: Iterable[tuple[AlikeFiles, list[CopyState]]]
+) -> CopySummary:
+    by_rank = dict.fromkeys(range(-2, len(LEVELS)), 0)
+    size = proven = 0
+    proofs: set[str] = set()
+    restored: set[str] = set()
+    for files, states in found:
+        good = [state for state in states if state.rank >= 0]
+        for state in states:
+            by_rank[state.rank] += files.files
+        size += len(good) * files.bytes
+        proven += files.files if any(state.rank > 0 for state in good) else 0
+        proofs |= {state.proven for state in good}
+        restored |= {state.restored for state in good if state.restored}
+    return CopySummary(
+        subject,
+        tree,
+        store_id,
+        sum(by_rank[rank] for rank in range(len(LEVELS))),
+        size,
+        *(by_rank[rank] for rank in range(len(LEVELS))),
+        oldest_evidence=stamp_of_hour(min(proofs)) if proofs else None,
+        newest_restored=stamp_of_hour(max(restored)) if restored else None,
+        bad=by_rank[-1],
+        proven_files=proven,
+        removed=by_rank[-2],
+    )
+
+
+def stamp_of_hour(hour: str) -> str:
+    """Return the beginning of an hour in the form of `ecogsafe.core.clock.utc_stamp`."""
+    return f"{hour}:00:00.000000Z"
 
 
 def sums(tx: Transaction, subject: str | None = None) -> list[SubjectSums]:
     """Return the sums of ``subject``, or of every subject that has files, by code."""
-    codes = _subjects(tx) if subject is None else [subject]
-    kept = _kept(tx)
-    return [kept.get(code) or add_up(tx, code) for code in codes]
+    found: dict[Group, Numbers] = {}
+    columns = (alike.c.subject, alike.c.tree, alike.c.kind, alike.c.held)
+    numbers = (alike.c.files, alike.c.bytes, alike.c.freed_files, alike.c.freed_bytes)
+    query = select(*columns, *numbers)
+    if subject is not None:
+        query = query.where(alike.c.subject == subject)
+    for row in tx.execute(query):
+        found[Group(*row[:4])] = Numbers(*row[4:])
+    for group, change in changes(tx).by_group().items():
+        if subject is None or group.subject == subject:
+            found[group] = found.get(group, Numbers(0, 0, 0, 0)) + change
+    by_subject: dict[str, list[AlikeFiles]] = {}
+    for group in sorted(group for group, many in found.items() if many.files):
+        files = AlikeFiles(group.tree, group.kind, states_of(group.held), *found[group].parts())
+        by_subject.setdefault(group.subject, []).append(files)
+    return [SubjectSums(code, tuple(files)) for code, files in sorted(by_subject.items())]
+
+
+@lru_cache(maxsize=4096)
+def states_of(held: str) -> tuple[CopyState, ...]:
+    """Return the copies that the column ``held`` tells of."""
+    return tuple(CopyState(*state) for state in json.loads(held))
 
 
 def keep_sums(catalog: Catalog) -> None:
-    """Add up what is not kept and keep it; where that does not work now, `sums` adds up all the same.
-
-    The claim is written before the rows are read: a change after it deletes the claim, and a sum that has
-    lost its claim is not kept.
-    """
+    """Put every file that was touched until now in its place; where that does not work, `sums` reckons with it."""
     try:
         with catalog.read() as tx:
-            kept = _kept(tx)
-            stale = [code for code in _subjects(tx) if code not in kept]
-        if stale:
-            _keep(catalog, stale)
+            upto = tx.execute(select(func.max(touched.c.seq))).scalar()
+        while upto is not None:
+            with catalog.write() as tx:
+                if not _keep_some(tx, upto):
+                    return
     except EcogsafeError as error:
         _log.info("sums were not kept code=%s", error.code)
 
 
-def _keep(catalog: Catalog, codes: Sequence[str]) -> None:
-    claim = secrets.token_hex(16)
-    with catalog.write() as tx:
-        for code in codes:
-            tx.execute(delete(table).where(table.c.subject == code))
-            tx.execute(insert(table).values(subject=code, claim=claim))
-    with catalog.read() as tx:
-        made = [add_up(tx, code) for code in codes]
-    with catalog.write() as tx:
-        for each in made:
-            ours = and_(table.c.subject == each.subject, table.c.claim == claim)
-            tx.execute(update(table).where(ours).values(record=_record(each)))
+def _keep_some(tx: Transaction, upto: int) -> bool:
+    """Count up to `_CHUNK` changes and forget them; false if there was none."""
+    if tx.dialect.name == "postgresql":
+        # a file must not be counted by two at once, nor touched unseen between reading and forgetting
+        tx.exec_driver_sql("LOCK TABLE touched, standings, alike IN EXCLUSIVE MODE")
+    if not is_pending(tx, upto):
+        return False
+    some = select(touched.c.seq).where(touched.c.seq <= upto).order_by(touched.c.seq).limit(_CHUNK).subquery()
+    last: int = tx.execute(select(func.max(some.c.seq))).scalar_one()
+    found = changes(tx, last)
+    ids = _groups(tx, {group.subject for group in found.by_group()})
+    _change_groups(tx, found.by_group(), ids)
+    keep_standings(tx, found, ids)
+    tx.execute(delete(touched).where(touched.c.seq <= last))
+    return True
 
 
-def _subjects(tx: Transaction) -> list[str]:
-    """Return the subjects that have files, by code; each is one look into the index, not one a file."""
-    first = select(func.min(files.c.subject).label("subject")).cte("walk", recursive=True)
-    after = select(func.min(files.c.subject)).where(files.c.subject > first.c.subject).scalar_subquery()
-    walk = first.union_all(select(after).where(first.c.subject.is_not(None)))
-    return list(tx.execute(select(walk.c.subject).where(walk.c.subject.is_not(None))).scalars())
+def _groups(tx: Transaction, subjects: Iterable[str]) -> dict[Group, int]:
+    found: dict[Group, int] = {}
+    for code in subjects:
+        query = select(alike.c.tree, alike.c.kind, alike.c.held, alike.c.id).where(alike.c.subject == code)
+        found |= {Group(code, *row[:3]): row.id for row in tx.execute(query)}
+    return found
 
 
-def _kept(tx: Transaction) -> dict[str, SubjectSums]:
-    rows = tx.execute(select(table.c.subject, table.c.record).where(table.c.record.is_not(None)))
-    kept = {subject: _sums_of(subject, record) for subject, record in rows}
-    return {subject: each for subject, each in kept.items() if each is not None}
-
-
-def _record(of: SubjectSums) -> str:
-    return json.dumps(
-        {
-            "format": _FORMAT,
-            # the subject is not said twice
-            "copies": [astuple(each)[1:] for each in of.copies],
-            "files": [astuple(each) for each in of.files],
+def _change_groups(tx: Transaction, by_group: dict[Group, Numbers], ids: dict[Group, int]) -> None:
+    """Add the numbers to the rows of their groups, and the ids of new ones to ``ids``; empty rows are removed."""
+    new: Sequence[Group] = [group for group in by_group if group not in ids]
+    if new:
+        nothing = dict(zip(("files", "bytes", "freed_files", "freed_bytes"), (0, 0, 0, 0), strict=True))
+        tx.execute(insert(alike), [group._asdict() | nothing for group in new])
+        ids |= _groups(tx, {group.subject for group in new})
+    for group, change in by_group.items():
+        if change.is_nothing():
+            continue
+        values = {
+            "files": alike.c.files + change.files,
+            "bytes": alike.c.bytes + change.bytes,
+            "freed_files": alike.c.freed_files + change.freed_files,
+            "freed_bytes": alike.c.freed_bytes + change.freed_bytes,
         }
-    )
-
-
-def _sums_of(subject: str, record: str) -> SubjectSums | None:
-    told = json.loads(record)
-    if told["format"] != _FORMAT:
-        return None
-    return SubjectSums(
-        subject=subject,
-        copies=tuple(CopySummary(subject, *each) for each in told["copies"]),
-        files=tuple(
-            AlikeFiles(tree, tuple((store, level) for store, level in held), *numbers)
-            for tree, held, *numbers in told["files"]
-        ),
-    )
-
-
-def add_up(tx: Transaction, subject: str) -> SubjectSums:
-    """Return the sums of ``subject`` from its files and copies."""
-    summaries = _copy_summaries(tx, subject)
-    stores = sorted({each.store_id for each in summaries})
-    return SubjectSums(subject, tuple(summaries), tuple(_alike_files(tx, subject, stores)))
-
-
-def _held(subject: str) -> Subquery:
-    """Return the copies of the current files of ``subject``, those in archives too; each arm has an index."""
-    here = (files.c.subject == subject, files.c.superseded_at.is_(None), files.c.tree != "archive")
-    whose = (files.c.id.label("file_id"), files.c.subject, files.c.tree, files.c.size)
-    told = (copies.c.store_id, copies.c.stored_at, copies.c.checksum_at, copies.c.bad_at)
-    alone = (
-        select(*whose, *told, copies.c.level, copies.c.restored_at)
-        .select_from(files.join(copies, copies.c.file_id == files.c.id))
-        .where(*here)
-    )
-    fetched = archive_members.c.restored_at
-    within = (
-        select(
-            *whose,
-            *told,
-            # a member that was fetched alone is proven as its volume is not
-            case((fetched.is_not(None), LEVELS[-1]), else_=copies.c.level).label("level"),
-            case((fetched > func.coalesce(copies.c.restored_at, ""), fetched), else_=copies.c.restored_at),
-        )
-        .select_from(
-            files.join(archive_members, archive_members.c.file_id == files.c.id).join(
-                copies, copies.c.file_id == archive_members.c.volume_id
-            )
-        )
-        .where(*here)
-    )
-    return union_all(alone, within).subquery()
-
-
-def _copy_summaries(tx: Transaction, subject: str) -> list[CopySummary]:
-    held = _held(subject).c
-    good = held.bad_at.is_(None)
-    proof = case(
-        (held.level == "stored", held.stored_at),
-        (held.restored_at > func.coalesce(held.checksum_at, ""), held.restored_at),
-        else_=held.checksum_at,
-    )
-    by_level = [func.count().filter(good, held.level == level) for level in LEVELS]
-    query = (
-        select(
-            held.subject,
-            held.tree,
-            held.store_id,
-            func.count().filter(good),
-            func.coalesce(func.sum(held.size).filter(good), 0),
-            *by_level,
-            func.min(proof).filter(good),
-            func.max(held.restored_at).filter(good),
-            func.count(held.bad_at),
-            func.count(held.file_id.distinct()).filter(good, held.level.in_(LEVELS[1:])),
-        )
-        .group_by(held.subject, held.tree, held.store_id)
-        .order_by(held.subject, held.tree, held.store_id)
-    )
-    return [CopySummary(*row) for row in tx.execute(query)]
-
-
-def _alike_files(tx: Transaction, subject: str, stores: Sequence[str]) -> Iterable[AlikeFiles]:
-    """Yield the files by what is held of them: one column a store, the rank of the best good copy there."""
-    held = _held(subject).c
-    rank: ColumnElement[int] = case({level: n for n, level in enumerate(LEVELS, 1)}, value=held.level, else_=0)
-    best = [
-        func.max(case((held.store_id == store, rank), else_=0)).label(f"rank_{n}") for n, store in enumerate(stores)
-    ]
-    good = select(held.file_id, *best).where(held.bad_at.is_(None)).group_by(held.file_id).subquery()
-    ranks_of = [func.coalesce(good.c[column.name], 0).label(column.name) for column in best]
-    each = (
-        select(files.c.tree, files.c.size, files.c.freed_at, *ranks_of)
-        .select_from(files.outerjoin(good, good.c.file_id == files.c.id))
-        .where(files.c.subject == subject, files.c.superseded_at.is_(None), files.c.tree != "archive")
-        .subquery()
-    )
-    alike = [each.c.tree, *(each.c[column.name] for column in best)]
-    query = (
-        select(
-            *alike,
-            func.count(),
-            func.sum(each.c.size),
-            func.count(each.c.freed_at),
-            func.coalesce(func.sum(each.c.size).filter(each.c.freed_at.is_not(None)), 0),
-        )
-        .group_by(*alike)
-        .order_by(*alike)
-    )
-    for tree, *row in tx.execute(query):
-        ranks, numbers = row[: len(stores)], row[len(stores) :]
-        standing = tuple((store, found - 1) for store, found in zip(stores, ranks, strict=True) if found)
-        yield AlikeFiles(tree, standing, *(int(number) for number in numbers))
+        tx.execute(update(alike).where(alike.c.id == ids[group]).values(values))
+    for code in {group.subject for group in by_group}:
+        tx.execute(delete(alike).where(alike.c.subject == code, alike.c.files == 0))

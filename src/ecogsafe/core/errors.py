@@ -157,6 +157,12 @@ class StoreRefusedError(StoreError):
     code = "store-refused"
 
 
+class StoreForbiddenError(StoreRefusedError):
+    """The store knows who asks, and does not allow it (403, read-only): the next object fares no better."""
+
+    code = "store-forbidden"
+
+
 class StoreCredentialsError(StoreRefusedError):
     """The credentials for a store are missing, wrong or expired, and no others could be had."""
 

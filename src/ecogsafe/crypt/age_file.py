@@ -11,7 +11,7 @@ from ecogsafe.crypt.age_recipients import Identity, Recipient, seal_header
 from ecogsafe.crypt.age_stream import ChunkSealer
 from ecogsafe.crypt.armor import armor, dearmor_stream, is_armored
 from ecogsafe.crypt.file_key import FileKey
-from ecogsafe.crypt.sealed_layout import PAYLOAD_NONCE_BYTES, SealedLayout
+from ecogsafe.crypt.sealed_layout import CHUNK_BYTES, PAYLOAD_NONCE_BYTES, SealedLayout
 from ecogsafe.crypt.unsealer import Unsealer
 
 _READ_BYTES = 1 << 20
@@ -27,8 +27,12 @@ def seal(plaintext: bytes, recipients: Sequence[Recipient], *, armored: bool = F
     """
     file_key = FileKey.new()
     header = seal_header(file_key, recipients)
-    layout = SealedLayout(header, secrets.token_bytes(PAYLOAD_NONCE_BYTES), len(plaintext))
-    sealer = ChunkSealer(file_key, layout.payload_nonce)
+    payload_nonce = secrets.token_bytes(PAYLOAD_NONCE_BYTES)
+    sealer = ChunkSealer(file_key, payload_nonce)
+    if len(plaintext) <= CHUNK_BYTES:
+        whole = b"".join((header, payload_nonce, sealer.seal(0, plaintext, last=True)))
+        return armor(whole) if armored else whole
+    layout = SealedLayout(header, payload_nonce, len(plaintext))
     sealed = bytearray(layout.object_size())
     sealed[: layout.payload_offset] = layout.prefix
     with memoryview(plaintext) as plain, memoryview(sealed) as out, out[layout.payload_offset :] as chunks:

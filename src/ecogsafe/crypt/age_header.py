@@ -31,7 +31,7 @@ def malformed(problem: str) -> HeaderError:
 
 def encode_base64(data: bytes) -> str:
     """Return ``data`` as age writes it in headers: standard base64 without padding."""
-    return base64.b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data, newline=False).rstrip(b"=").decode("ascii")
 
 
 def decode_base64(text: str) -> bytes:
@@ -68,6 +68,8 @@ class Stanza:
     def marshal(self) -> bytes:
         """Return the stanza as lines; the last is shorter than 64 columns, perhaps empty."""
         text = encode_base64(self.body)
+        if len(text) < _COLUMNS:
+            return f"-> {' '.join(self.arguments)}\n{text}\n".encode("ascii")
         lines = [text[i : i + _COLUMNS] for i in range(0, len(text) + 1, _COLUMNS)]
         return "\n".join([f"-> {' '.join(self.arguments)}", *lines, ""]).encode("ascii")
 

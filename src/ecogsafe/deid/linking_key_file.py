@@ -98,12 +98,12 @@ class LinkingKeyFile:
         with self._locked():
             return self.read()
 
-    def change(self, change: Callable[[LinkingKey], LinkingKey]) -> LinkingKey:
+    def change(self, change: Callable[[LinkingKey], LinkingKey], *, anew: bool = False) -> LinkingKey:
         """Give the newest key to ``change``, and keep what it returns; returns that.
 
         Under a lock: read newest, change, seal, write beside, fsync, read back, open and compare, keep the
         former file as a generation, rename. Whatever fails, ``linking-key.age`` is the old file or the new.
-        Nothing is written if nothing changed.
+        Nothing is written if nothing changed, unless ``anew`` seals it to other recipients than before.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class LinkingKeyFile:
             former = self._sealed()
             old = LinkingKey() if former is None else self._open(former)
             new = change(old)
-            if new == old and former is not None:
+            if new == old and former is not None and not anew:
                 return new
             sealed = self._seal(new.to_json(), self._recipients)
             if self._announce is not None:

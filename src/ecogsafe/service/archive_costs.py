@@ -30,7 +30,7 @@ def cost_items(plan: ArchivePlan, table: PriceTable, *, storage_class: str | Non
     currency = table.currency
     yield _item(
         store,
-        f"{storage_class or 'STANDARD'}: about {money(keeping.requests, currency)} to send, "
+        f"{storage_class or table.usual}: about {money(keeping.requests, currency)} to send, "
         f"{money(keeping.month, currency)} a month to keep ({keeping.billed_bytes:,} bytes billed)"
         + (
             f"; billed for {keeping.minimum_days} days at least: {money(keeping.least, currency)}"

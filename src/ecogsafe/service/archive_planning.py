@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,10 +11,11 @@ from ecogsafe.catalog.archives import ArchiveKind, MemberRow, VolumeRow
 from ecogsafe.catalog.files import Tree
 from ecogsafe.core.errors import EcogsafeError, SourceChangedError
 from ecogsafe.core.events import Item
+from ecogsafe.formats.kinds import CLIP_KINDS
 from ecogsafe.service.connections import Connection
 from ecogsafe.service.outgoing import OutgoingFile
 from ecogsafe.service.running import Run
-from ecogsafe.transfer.archive.compress_choice import is_stored, measured_ratio
+from ecogsafe.transfer.archive.compress_choice import SAMPLE_BYTES, is_stored, measured_ratio
 from ecogsafe.transfer.archive.indexing import NS_PER_S
 from ecogsafe.transfer.archive.members import MemberSource
 from ecogsafe.transfer.archive.tar_stream import Entry
@@ -45,6 +45,14 @@ class FileToArchive:
     def is_as(self, member: MemberRow) -> bool:
         """Return whether it still is what was noted of the member."""
         return source_stat(self.file.status) == member.source
+
+
+def in_order(files: Iterable[FileToArchive]) -> dict[str, list[FileToArchive]]:
+    """Return the files by subject, in the order in which they go into volumes."""
+    by_subject: dict[str, list[FileToArchive]] = {}
+    for one in sorted(files, key=lambda f: (f.file.tree, f.file.parts.number or 0, f.file.path)):
+        by_subject.setdefault(one.file.parts.code, []).append(one)
+    return dict(sorted(by_subject.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +108,22 @@ class ArchivePlan:
         return sum(len(volume.members) for volume in self.volumes)
 
 
-class ArchivePlanner:
-    """Plans the volumes of one store, subject after subject."""
+#: a file of at least so many bytes is measured although it is to be read once only: that takes less than 1 % of it
+_MEASURED_FROM = 128 * 3 * SAMPLE_BYTES
 
-    def __init__(self, run: Run, connection: Connection, kind: ArchiveKind) -> None:
+
+class ArchivePlanner:
+    """Plans the volumes of one store, subject after subject.
+
+    Parameters
+    ----------
+    reads_once
+        Whether the files are to be read once only. What it is worth to compress them is then told by their kind,
+        and found out where a frame of them is made.
+    """
+
+    def __init__(self, run: Run, connection: Connection, kind: ArchiveKind, *, reads_once: bool = False) -> None:
+        self._reads_once = reads_once
         self._run = run
         self._connection = connection
         self._kind = kind
@@ -195,10 +215,26 @@ class ArchivePlanner:
         for file, known in zip(files, stored, strict=True):
             self._run.check_stop(safe="Nothing was sent")
             try:
-                members.append(_member(file, known))
+                members.append(self._member(file, known))
             except EcogsafeError as error:
                 self._run.fail(error)
         return tuple(members)
+
+    def _member(self, file: FileToArchive, known: bool | None) -> PlannedMember:  # noqa: FBT001  as catalogued
+        with file.open() as source:
+            stat = source.stat
+            if self._reads_once and stat.size < _MEASURED_FROM:
+                # a clip is as small as it gets; what else shrinks to nobody knows before it is read
+                stored, ratio = file.file.kind in CLIP_KINDS, 1.0
+            else:
+                ratio = measured_ratio(stat.size, source.read_at)
+                stored = is_stored(ratio)
+        stored = stored if known is None else known
+        entry = Entry(file.file.path, stat.size, stat.mtime_ns // NS_PER_S)
+        member = MemberSource(
+            entry=entry, tree=file.file.tree, segment=file.file.parts.number, stat=stat, stored=stored, open=file.open
+        )
+        return PlannedMember(member, 1.0 if stored else ratio)
 
     def _tell(self, status: str, message: str, *, key: str | None = None, file: OutgoingFile | None = None) -> None:
         self._run.tell(
@@ -214,15 +250,3 @@ class ArchivePlanner:
                 message=message,
             )
         )
-
-
-def _member(file: FileToArchive, known: bool | None) -> PlannedMember:  # noqa: FBT001  a column of the catalogue
-    with file.open() as source:
-        stat = source.stat
-        ratio = measured_ratio(stat.size, lambda offset, size: os.pread(source.descriptor, size, offset))
-    stored = is_stored(ratio) if known is None else known
-    entry = Entry(file.file.path, stat.size, stat.mtime_ns // NS_PER_S)
-    member = MemberSource(
-        entry=entry, tree=file.file.tree, segment=file.file.parts.number, stat=stat, stored=stored, open=file.open
-    )
-    return PlannedMember(member, 1.0 if stored else ratio)

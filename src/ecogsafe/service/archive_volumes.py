@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
 
 from ecogsafe.catalog import archives
 from ecogsafe.catalog.archives import VolumeRow
@@ -20,19 +22,40 @@ from ecogsafe.transfer.work import Outcome, Place, Status
 
 
 class VolumeSender:
-    """Sends the volumes of a run."""
+    """Sends the volumes of a run.
 
-    def __init__(self, run: Run, context: TransferContext, place: Place, senders: Senders) -> None:
+    Parameters
+    ----------
+    others_go_on
+        See `ecogsafe.transfer.archive.sending.send_volume`; None: there are no others.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        context: TransferContext,
+        place: Place,
+        senders: Senders,
+        *,
+        others_go_on: Callable[[], bool] | None = None,
+    ) -> None:
         self._run = run
         self._context = context
         self._place = place
         self._senders = senders
         self._failures: list[EcogsafeError] = []
+        self._others_go_on = others_go_on or (lambda: False)
+        self._detached: PlannedVolume | None = None
 
     def take_failures(self) -> list[EcogsafeError]:
         """Return why volumes failed since the last call."""
         failures, self._failures = self._failures, []
         return failures
+
+    def take_detached(self) -> PlannedVolume | None:
+        """Return the volume of the last call, to be sent once more, if its store stalled while others went on."""
+        detached, self._detached = self._detached, None
+        return detached
 
     def send(self, planned: PlannedVolume) -> VolumeRow | None:
         """Send one volume and tell of it and its files; return it once it is stored."""
@@ -45,11 +68,15 @@ class VolumeSender:
             else:
                 work = plan_volume(self._context.ledger, planned.name, self._place, members)
             try:
-                outcome = send_volume(self._context, work, self._senders)
+                outcome = send_volume(self._context, work, self._senders, others_go_on=self._others_go_on)
             except MemberLostError as lost:
                 members = self._without_lost(members, lost)
                 continue
-            return self._note(work, outcome)
+            if outcome.status is Status.DETACHED:
+                self._detach(planned, work)
+                return None
+            with self._run.counting:
+                return self._note(work, outcome)
         with self._run.catalog.read() as tx:
             noted = archives.volumes_of(tx, subject=planned.name.subject, kind=planned.name.kind)
         gone = [volume.volume_id for volume in noted if volume.number == planned.name.number]
@@ -57,6 +84,13 @@ class VolumeSender:
             for volume_id in gone:
                 archives.set_state(tx, volume_id, "abandoned")
         return None
+
+    def _detach(self, planned: PlannedVolume, work: VolumeWork) -> None:
+        kept = {member.entry.path for member in work.members}
+        members = tuple(member for member in planned.members if member.source.entry.path in kept)
+        self._detached = replace(planned, members=members, row=work.row)
+        with self._run.counting:
+            self._run.counts["detached"] = self._run.counts.get("detached", 0) + 1
 
     def _without_lost(self, members: Sequence[MemberSource], lost: MemberLostError) -> list[MemberSource]:
         """Return the members that still are what they were; the volume starts over with them, under a new key."""
@@ -134,7 +168,7 @@ class VolumeSender:
 
 
 def _check_unchanged(member: MemberSource) -> None:
-    with member.open() as source:
+    with closing(member.open()) as source:
         if source.stat != member.stat:
             raise SourceChangedError(
                 source.name,

@@ -17,6 +17,7 @@ from ecogsafe.service.backup_verifying import verify_due
 from ecogsafe.service.backup_whereabouts import tell_whereabouts
 from ecogsafe.service.running import Run
 from ecogsafe.service.snapshots import Snapshots
+from ecogsafe.service.store_failures import StoreFailures, counted
 from ecogsafe.service.upload import context_of, descriptor_of, make_up_for_keys, note_outcome
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.ledger import Ledger
@@ -94,12 +95,15 @@ def _send(
     context.meter.bytes_total = sum(shipment.size for shipment in shipments)
     asked = Counter(place.store_id for shipment in shipments for place in shipment.places)
     ended: Counter[str] = Counter()
+    there: Counter[str] = Counter()
     failed: dict[str, list[StoreError]] = {}
+    troubles = StoreFailures(run)
     sent = send_all(context, shipments)
     # closed whatever happens here, so that no thread outlives the ledger it writes to
     with context.meter, closing(sent) as ends:
         for outcome in ends:
-            note_outcome(run, outcome)
+            note_outcome(run, outcome, troubles)
+            there[outcome.place.store_id] += outcome.status in (Status.DONE, Status.PRESENT)
             ended[outcome.place.store_id] += outcome.status is not Status.PAUSED
             if isinstance(outcome.error, StoreError):
                 failed.setdefault(outcome.place.store_id, []).append(outcome.error)
@@ -107,13 +111,17 @@ def _send(
     run.tell(context.meter.now())
     for goal in goals:
         store_id = goal.connection.store_id if goal.connection is not None else ""
-        if store_id in context.lost:
-            goal.fail(run, context.lost[store_id])
-        elif asked[store_id] and len(failed.get(store_id, ())) == asked[store_id]:
-            goal.fail(run, failed[store_id][0])
-    there = [store_id for store_id in asked if store_id not in context.lost]
+        missing = asked[store_id] - there[store_id]
+        why = context.lost.get(store_id)
+        if why is None and asked[store_id] and len(failed.get(store_id, ())) == asked[store_id]:
+            why = failed[store_id][0]
+        if why is not None and goal.connection is not None:
+            troubles.take(goal.connection.store.url)
+            goal.fail(run, counted(why, missing))
+    troubles.tell()
+    left = [store_id for store_id in asked if store_id not in context.lost]
     if not run.stop.is_set():
-        run.check_all_ended(sum(ended[i] for i in there), sum(asked[i] for i in there), safe=_KEPT)
+        run.check_all_ended(sum(ended[i] for i in left), sum(asked[i] for i in left), safe=_KEPT)
 
 
 def _archive(run: Run, goals: Sequence[Goal], outbox: Outbox) -> None:

@@ -118,7 +118,7 @@ def connected(
             found = create_store_id(store)
         if found is not None:
             with catalog.write() as tx:
-                catalog_stores.remember_store(tx, found.store_id, store.url, _kind(url))
+                catalog_stores.remember_store(tx, found.store_id, store.url, _kind(url), store.place)
             if tell is not None and found.seen is not None:
                 _tell_clock(tell, store, found.seen)
         yield Connection(store, found.store_id if found else "", StoreOrder(url, store.name, sse, access))

@@ -16,7 +16,9 @@ from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.pacing import pace_of
 from ecogsafe.service.running import Run, raise_if_all_failed
 from ecogsafe.service.snapshots import snapshot_everywhere
+from ecogsafe.service.target_folder import make_target
 from ecogsafe.service.unlock_keys import unlock_keys
+from ecogsafe.service.withdrawn import refuse_bringing_back, tell_left_out
 from ecogsafe.transfer.meter import Meter
 
 
@@ -40,6 +42,7 @@ def download(
         What stops the run; complete files are kept.
     """
     request.check()
+    refuse_bringing_back(run, request.subjects)
     meter = Meter(run.tell, files_total=None, bytes_total=None)
     settings = run.home.settings()
     pace = pace_of(run, settings, meter, limit_rate=request.limit_rate, between=request.between)
@@ -49,7 +52,10 @@ def download(
         plan = DownloadPlan(run, connection, request)
         wanted = plan.wanted
         old = find_old(run, connection, request, {str(w.target) for w in wanted}) if request.old_locks else []
+        tell_left_out(run, plan.withdrawn, action="download")
         if not wanted and not old and not plan.missing and not run.counts.get("not_missing"):
+            if plan.withdrawn:
+                refuse_bringing_back(run, sorted(plan.withdrawn))
             raise nothing_that_fits(run, request)
         for missing in plan.missing:
             run.fail(missing)
@@ -60,6 +66,7 @@ def download(
         identities: Sequence[Identity] | None = None
         if any(w.sealed for w in wanted):
             identities = [run.home.identity(password, run.home.recipients(run.catalog))]
+        make_target(request.folder)
         meter.files_total = len(wanted) + len(old)
         meter.bytes_total = sum(w.info.size for w in wanted) + sum(o.info.size for o in old)
         receiver = Receiver(run, connection, request.folder, identities, meter, pace=pace)

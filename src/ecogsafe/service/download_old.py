@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from ecogsafe.service.old_copies import OldCopy, OldCopyTaker
 from ecogsafe.service.old_layout import OldObject, old_object
 from ecogsafe.service.running import Run
 from ecogsafe.service.unlocking import UnlockKeys
+from ecogsafe.service.withdrawn import tell_left_out, withdrawn_on
 from ecogsafe.stores.protocol import OWN_PREFIX, ObjectInfo, Store
 from ecogsafe.transfer.meter import Meter
 
@@ -38,6 +40,8 @@ def find_old(run: Run, connection: Connection, request: DownloadRequest, taken: 
     taken
         Paths that come from objects of today's form, which are better.
     """
+    withdrawn = withdrawn_on(run)
+    left: Counter[str] = Counter()
     prefixes = dict.fromkeys(request.subjects) or [""]
     found = []
     for prefix in prefixes:
@@ -45,14 +49,18 @@ def find_old(run: Run, connection: Connection, request: DownloadRequest, taken: 
             old = None if info.key.startswith(OWN_PREFIX) else old_object(info)
             if old is None or not request.selects(old.code, info.key, old.target):
                 continue
+            if old.code in withdrawn:
+                left[old.code] += 1
+                continue
             if old.place is not None and (
                 old.target in taken
                 or (request.missing_in is not None and os.path.lexists(request.missing_in / old.target))
             ):
                 continue
             found.append(old)
+    tell_left_out(run, left, action="download")
     # the plan for today's objects took them for somebody else's
-    if foreign := run.counts.pop("foreign_objects", 0) - len(found):
+    if foreign := run.counts.pop("foreign_objects", 0) - len(found) - left.total():
         run.counts["foreign_objects"] = foreign
     return found
 

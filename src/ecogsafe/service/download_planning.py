@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from ecogsafe.catalog import copies, subjects
+from ecogsafe.catalog import copies
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.files import FileRow
 from ecogsafe.core.errors import ExitStatus, UsageError, VerificationError
@@ -19,6 +20,8 @@ from ecogsafe.deid.layout import Tree, parse_target
 from ecogsafe.service.connections import Connection
 from ecogsafe.service.presence import path_of_key
 from ecogsafe.service.running import Run
+from ecogsafe.service.target_folder import check_target
+from ecogsafe.service.withdrawn import withdrawn_on
 from ecogsafe.stores.protocol import OWN_PREFIX, ObjectInfo
 from ecogsafe.transfer.archive.volumes import parse_volume_key
 
@@ -45,9 +48,8 @@ class DownloadRequest:
     between: str | None = None
 
     def check(self) -> None:
-        """Raise UsageError for folders that are not there and codes that are none."""
-        if not _is_folder(self.folder):
-            raise UsageError("DIR", "there is no such folder", next="make it (mkdir) and run the same command again")
+        """Raise UsageError for folders that are not there and cannot be made, and codes that are none."""
+        check_target(self.folder)
         if self.missing_in is not None and not _is_folder(self.missing_in):
             raise UsageError("--missing-in", "there is no such folder", next="check the path")
         if not all(map(is_code, self.subjects)):
@@ -105,6 +107,8 @@ class DownloadPlan:
     ----------
     missing : list of VerificationError
         Copies that the catalogue knows and that are wished for, and that the store does not have.
+    withdrawn : Counter of str
+        Objects that were passed over because their subject withdrew, by code.
     """
 
     def __init__(self, run: Run, connection: Connection, request: DownloadRequest) -> None:
@@ -113,9 +117,10 @@ class DownloadPlan:
         self._by_target: dict[str, Wanted] = {}
         with run.catalog.read() as tx:
             pairs = copies.copies_in_store(tx, connection.store_id)
-            withdrawn = {row.code for row in subjects.subjects(tx) if row.withdrawn_at is not None}
+        self._withdrew = withdrawn_on(run)
+        self.withdrawn: Counter[str] = Counter()
         known = {copy.key: (copy, file) for copy, file in pairs}
-        unlisted = {copy.key for copy, file in pairs if file.subject not in withdrawn}
+        unlisted = {copy.key for copy, file in pairs if file.subject not in self._withdrew}
         for info in _listed(connection, request):
             unlisted.discard(info.key)
             self._add(info, known)
@@ -163,6 +168,9 @@ class DownloadPlan:
             return
         target = self._target_of(info.key, is_sealed=is_sealed)
         if not request.selects(parts.code, info.key, target):
+            return
+        if parts.code in self._withdrew:
+            self.withdrawn[parts.code] += 1
             return
         if request.missing_in is not None and os.path.lexists(request.missing_in / target):
             self._count("not_missing")

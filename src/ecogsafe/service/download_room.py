@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from ecogsafe.core.errors import NoSpaceError
 from ecogsafe.service.download_planning import Wanted
+from ecogsafe.service.target_folder import nearest_standing
 from ecogsafe.transfer.landing_names import allocated, part_path
 
 
@@ -44,7 +45,7 @@ def room_for(folder: Path, missing: Iterable[Wanted]) -> Room:
 def room_for_sizes(folder: Path, missing: Mapping[PurePosixPath, int]) -> Room:
     """Return what files that are not in ``folder`` yet, with their bytes by path, need, and what there is."""
     needed = sum(max(size - allocated(part_path(folder / path)), 0) for path, size in missing.items())
-    disk = os.statvfs(folder)
+    disk = os.statvfs(nearest_standing(folder))
     return Room(needed, disk.f_bavail * disk.f_frsize if disk.f_blocks else None)
 
 

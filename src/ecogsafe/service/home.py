@@ -16,16 +16,17 @@ from ecogsafe.core.config import Settings, load_settings
 from ecogsafe.core.durable import write_atomically
 from ecogsafe.core.errors import LabKeyError, LockedError, NotInitialisedError, RecipientsChangedError, UsageError
 from ecogsafe.core.private import Secret
-from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.keys import PublicKey, parse_recipients
-from ecogsafe.crypt.lab_key import open_lab_key
+from ecogsafe.crypt.lab_key import LabKey, open_lab_key
 
 #: asks a person, or a file named by the environment; the user interface supplies it
 PasswordSource = Callable[[], Secret]
 
 RECIPIENTS_DIGEST = "recipients_sha256"
-#: the digest that recipients.txt is about to have while `key add-recipient` writes it; else empty
+#: the digest that recipients.txt is about to have while a `key` command writes it; else empty
 RECIPIENTS_COMING = "recipients_sha256_coming"
+#: the public half of the lab key that an unfinished `key rotate` is moving to; else empty
+LAB_KEY_COMING = "lab_key_coming"
 RESUME_KEY_SIZE = 32
 
 
@@ -165,13 +166,17 @@ class Home:
         lines = self.recipient_lines()
         with catalog.read() as tx:
             known, coming = meta.get(tx, RECIPIENTS_DIGEST), meta.get(tx, RECIPIENTS_COMING)
+            lab_key = meta.get(tx, LAB_KEY_COMING)
         digest = hashlib.sha256(lines).hexdigest()
         if known != digest and coming == digest:
+            rotates = bool(lab_key) and str(lab_key).encode() in lines.split()
             raise RecipientsChangedError(
                 "recipients.txt",
                 "is half changed: a key was being added to it when that was cut",
                 safe="Nothing was sent",
-                next="run the same ecogsafe key add-recipient again",
+                next="ecogsafe key rotate, which goes on with it"
+                if rotates
+                else "run the same ecogsafe key add-recipient again",
             )
         if known != digest:
             raise RecipientsChangedError(
@@ -182,8 +187,8 @@ class Home:
             )
         return parse_recipients(lines.decode("utf-8"))
 
-    def identity(self, password: PasswordSource, recipients: Sequence[PublicKey]) -> X25519Identity:
-        """Return the lab key, opened, and proven to be among ``recipients``.
+    def identity(self, password: PasswordSource, recipients: Sequence[PublicKey]) -> LabKey:
+        """Return the lab key, opened, and proven to be among ``recipients``; it opens what earlier ones opened too.
 
         Raises
         ------
@@ -199,9 +204,11 @@ class Home:
                 "lab-key.age", "cannot be read", next="ecogsafe init --recover your recovery sheet"
             ) from error
         identity = open_lab_key(sealed, password())
-        if identity.recipient.to_text() not in {r.to_text() for r in recipients}:
+        if identity.listed(recipients) is None:
             raise LabKeyError(
-                "recipients.txt", "does not list this home's lab key", next="put the file back that init wrote"
+                "recipients.txt",
+                "does not list this home's lab key",
+                next="put the file back that init wrote; after a rotation elsewhere, ecogsafe key import its sheet",
             )
         return identity
 

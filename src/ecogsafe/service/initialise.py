@@ -146,7 +146,7 @@ def _make(
     recovery = earlier or generate_identity()
     recovery_text = identity_text(recovery)
     sealed_lab = protect(lab, password) if work_factor is None else protect(lab, password, work_factor=work_factor)
-    if open_lab_key(sealed_lab, password).to_text() != lab.to_text():
+    if open_lab_key(sealed_lab, password).identities != (lab,):
         raise LabKeyError("lab-key.age", "does not open with the password it was made with")
     keys = [f"lab key: {lab.recipient.to_text()}", f"recovery key: {recovery.recipient.to_text()}"]
     recipients = from_labels(keys)

@@ -19,7 +19,7 @@ from ecogsafe.service.inventory_listing import list_now
 from ecogsafe.service.inventory_orphans import Orphans
 from ecogsafe.service.inventory_withdrawn import tell_of_withdrawn
 from ecogsafe.service.persons import Confirm
-from ecogsafe.service.price_table import load_price_table
+from ecogsafe.service.price_table import price_table_for
 from ecogsafe.service.running import Run
 from ecogsafe.service.snapshots import Snapshots
 from ecogsafe.service.vault_inventory import known_vault_inventory, vault_inventory
@@ -74,7 +74,7 @@ def inventory(run: Run, request: InventoryRequest, confirm: Confirm) -> None:
     if is_vault_url(request.url):
         (known_vault_inventory if request.known else vault_inventory)(run, request.url)
         return
-    prices = load_price_table(run.home.root) if request.url.startswith("s3://") else None
+    prices = price_table_for(request.url, run.home.root)
     if request.known:
         tell_known(run, request.url, prices)
         return

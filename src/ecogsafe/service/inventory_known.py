@@ -49,8 +49,9 @@ def tell_known(run: Run, url: str, prices: PriceTable | None) -> None:
 def _item(code: str, url: str, of: Sequence[Recorded], prices: PriceTable | None) -> Item:
     levels = {name: sum(getattr(r, name) for r in of) for name in ("restored", "checksum", "stored", "bad")}
     classes: Counter[str] = Counter()
+    usual = STANDARD if prices is None else prices.usual
     for recorded in of:
-        classes[recorded.storage_class or STANDARD] += recorded.copies
+        classes[recorded.storage_class or usual] += recorded.copies
     proofs = [recorded.oldest_evidence for recorded in of if recorded.oldest_evidence]
     seen = [recorded.newest_seen for recorded in of if recorded.newest_seen]
     words = ", ".join(f"{n:,} {name if name != 'stored' else 'stored only'}" for name, n in levels.items() if n)

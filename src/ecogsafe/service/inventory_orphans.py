@@ -174,15 +174,15 @@ class Orphans:
             words.append(f"{len(self.found):,} unfinished uploads of our form hold {size:,} bytes{price}")
         if foreign:
             words.append(f"{foreign:,} unfinished uploads of others, whose names are not shown")
-        if self._prices is not None:
+        if self._connection.store.url.startswith("s3://"):
             words.append(_ADVICE)
         self._note("; ".join(words))
 
     def _month(self, of: Sequence[Unfinished]) -> Decimal | None:
-        """Return what the parts cost a month, billed as STANDARD whatever class the object is to have."""
+        """Return what the parts cost a month, billed at the usual class whatever class the object is to have."""
         if self._prices is None:
             return None
-        cost = keeping_cost(self._prices, "STANDARD", [Weight(u.bytes) for u in of])
+        cost = keeping_cost(self._prices, None, [Weight(u.bytes) for u in of])
         return None if cost is None else cost.month
 
     def _note(self, message: str) -> None:

@@ -30,6 +30,7 @@ from ecogsafe.service.running import Run, raise_if_all_failed
 from ecogsafe.service.unlocking import UnlockKeys
 from ecogsafe.service.upload import upload
 from ecogsafe.service.upload_request import UploadRequest
+from ecogsafe.service.withdrawn import withdrawn_on
 from ecogsafe.transfer.meter import Meter
 
 _TYPES = ("v", "e")
@@ -118,6 +119,7 @@ class _LayingOut:
             stop=run.stop,
         )
         self._failures: list[EcogsafeError] = []
+        self._withdrawn = withdrawn_on(run)
         self.opened = 0
         self.known = 0
 
@@ -147,6 +149,9 @@ class _LayingOut:
 
     def _one(self, copy: LocalCopy | StoredCopy) -> None:
         run = self._run
+        if copy.subject in self._withdrawn:
+            self._tell(copy, "left_behind", f"was withdrawn on {self._withdrawn[copy.subject]}: it is not opened")
+            return
         if (known := self._notes.laid_out(copy.identity)) is not None:
             self.known += 1
             run.tally.left_behind += known.left_behind

@@ -1,7 +1,7 @@
 """What a set of objects costs to send, to keep and to fetch. Pure: sizes in, money out.
 
 A month is billed by the GB kept; requests by the thousand. The parts of an upload in parts, and its
-beginning, are billed at STANDARD rates whatever the class; only the completion is billed at the class.
+beginning, are billed at the rates of the usual class (STANDARD, Hot); only the completion is billed at the class.
 """
 
 from __future__ import annotations
@@ -47,10 +47,12 @@ class FetchingCost:
     tier: str
     retrieval: Decimal
     requests: Decimal
-    #: the thawed copy at STANDARD while it is kept
+    #: at the usual class: the thawed copy while it is kept, or the first month of an object that moved there for good
     thawed_copy: Decimal
     egress: Decimal
     hours: tuple[float, float]
+    #: what leaving the class costs at the most, if the object has not been in it for the least time; not in the total
+    early: Decimal = Decimal(0)
 
     @property
     def total(self) -> Decimal:
@@ -60,7 +62,7 @@ class FetchingCost:
 
 def keeping_cost(table: PriceTable, storage_class: str | None, weights: Iterable[Weight]) -> KeepingCost | None:
     """Return what the objects cost at ``storage_class``; None where the table does not know it."""
-    price, standard = table.of(storage_class), table.of("STANDARD")
+    price, standard = table.of(storage_class), table.of(None)
     if price is None or standard is None:
         return None
     objects = size = billed = billed_standard = 0
@@ -117,13 +119,13 @@ def fetching_cost(
     size
         Bytes that are thawed: whole objects.
     days
-        How long the thawed copies are kept.
+        How long the thawed copies are kept; without meaning where thawing is for good.
     fetched
         Bytes that are carried out of the provider (ranges of the objects); None for all of them.
     free_egress_bytes
         What is left of the month's free transfer; None for all of it.
     """
-    price, standard = table.of(storage_class), table.of("STANDARD")
+    price, standard = table.of(storage_class), table.of(None)
     if price is None or standard is None:
         return None
     way = price.retrieval.get(tier)
@@ -132,13 +134,17 @@ def fetching_cost(
     out = size if fetched is None else fetched
     free = table.egress_free_gb_per_month * GB if free_egress_bytes is None else free_egress_bytes
     cold = is_cold(price)
+    days_thawed = _DAYS_A_MONTH if table.thaws_for_good else Decimal(days)
     return FetchingCost(
         tier=tier,
         retrieval=_gigabytes(size) * way.per_gb if way else Decimal(0),
         requests=(way.per_1000 * objects / _THOUSAND if way else Decimal(0)) + price.get_per_1000 * objects / _THOUSAND,
-        thawed_copy=_gigabytes(size) * standard.gb_month * days / _DAYS_A_MONTH if cold else Decimal(0),
+        thawed_copy=_gigabytes(size) * standard.gb_month * days_thawed / _DAYS_A_MONTH if cold else Decimal(0),
         egress=_gigabytes(max(0, out - free)) * table.egress_gb,
         hours=way.hours if way else (0.0, 0.0),
+        early=_gigabytes(size) * price.gb_month * price.minimum_days / _DAYS_A_MONTH
+        if cold and table.thaws_for_good
+        else Decimal(0),
     )
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ecogsafe.core.errors import ConfigError
 
 #: the lab's own table, in the home
 OWN_TABLE = "prices.toml"
+#: who sends the bill: the scheme of the store's URL
+Provider: TypeAlias = Literal["s3", "azure"]
+S3: Provider = "s3"
+AZURE: Provider = "azure"
+PROVIDERS = (S3, AZURE)
 #: bytes of the GB that the table counts in
 GB = 1_000_000_000
 
@@ -27,6 +32,8 @@ class Retrieval:
     per_1000: Decimal
     #: shortest and longest wait, hours
     hours: tuple[float, float]
+    #: what the provider calls it, where that is another word
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +49,7 @@ class ClassPrice:
     minimum_object_bytes: int = 0
     #: bytes billed on top of each object, at this class
     overhead_bytes: int = 0
-    #: and at STANDARD
+    #: and at the usual class
     overhead_standard_bytes: int = 0
     #: by tier: "Bulk", "Standard", "Expedited"
     retrieval: Mapping[str, Retrieval] = field(default_factory=dict)
@@ -50,7 +57,7 @@ class ClassPrice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTable:
-    """Everything a price can be looked up in."""
+    """Everything a price of one provider can be looked up in."""
 
     date: date
     currency: str
@@ -59,10 +66,14 @@ class PriceTable:
     egress_gb: Decimal
     egress_free_gb_per_month: int
     classes: Mapping[str, ClassPrice]
+    #: the class of what nobody gave one, in which thawed data are read
+    usual: str = "STANDARD"
+    #: thawing moves the object itself out of its class, and it stays out; else a copy is thawed for some days
+    thaws_for_good: bool = False
 
     def of(self, storage_class: str | None) -> ClassPrice | None:
-        """Return the prices of a class; None stands for STANDARD, an unknown class has none."""
-        return self.classes.get(storage_class or "STANDARD")
+        """Return the prices of a class; None stands for the usual one, an unknown class has none."""
+        return self.classes.get(storage_class or self.usual)
 
     @property
     def standing(self) -> str:
@@ -72,8 +83,10 @@ class PriceTable:
         )
 
 
-def load_price_table(home: Path | None = None) -> PriceTable:
+def load_price_table(home: Path | None = None, *, provider: Provider = S3) -> PriceTable:
     """Return the table in force: ``prices.toml`` of the home if it is there, else the one that came with us.
+
+    A table of the lab's own that says nothing of a provider leaves that one to ours.
 
     Raises
     ------
@@ -81,17 +94,32 @@ def load_price_table(home: Path | None = None) -> PriceTable:
         The lab's own table cannot be read or does not have the form.
     """
     own = home / OWN_TABLE if home is not None else None
-    if own is None or not own.exists():
-        return parse_price_table(files("ecogsafe.service").joinpath("price_table.toml").read_text(encoding="utf-8"))
-    try:
-        text = own.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(OWN_TABLE, "cannot be read", next="check its permissions and encoding") from error
-    return parse_price_table(text)
+    if own is not None and own.exists():
+        try:
+            text = own.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(OWN_TABLE, "cannot be read", next="check its permissions and encoding") from error
+        tables = parse_price_tables(text)
+        if provider in tables:
+            return tables[provider]
+    shipped = files("ecogsafe.service").joinpath("price_table.toml").read_text(encoding="utf-8")
+    return parse_price_tables(shipped)[provider]
 
 
-def parse_price_table(text: str) -> PriceTable:
-    """Return the table that ``text`` (TOML) holds.
+def price_table_for(url: str, home: Path) -> PriceTable | None:
+    """Return the table that speaks of the store at ``url``; None for one that sends no bill.
+
+    Raises
+    ------
+    ConfigError
+        As `load_price_table`.
+    """
+    provider = next((p for p in PROVIDERS if url.startswith(f"{p}://")), None)
+    return None if provider is None else load_price_table(home, provider=provider)
+
+
+def parse_price_tables(text: str) -> dict[Provider, PriceTable]:
+    """Return the tables that ``text`` (TOML) holds, by provider.
 
     Raises
     ------
@@ -100,24 +128,35 @@ def parse_price_table(text: str) -> PriceTable:
     """
     try:
         raw = tomllib.loads(text)
-        transfer = raw["transfer"]
-        return PriceTable(
-            date=date.fromisoformat(str(raw["date"])),
-            currency=raw["currency"],
-            region=raw["region"],
-            source=raw["source"],
-            egress_gb=_money(transfer["egress_gb"]),
-            egress_free_gb_per_month=int(transfer["egress_free_gb_per_month"]),
-            classes={name: _class(price) for name, price in raw["s3"].items()},
-        )
+        tables: dict[Provider, PriceTable] = {S3: _table(raw, raw["transfer"], raw["s3"])}
+        if AZURE in raw:
+            azure = raw[AZURE]
+            found = _table(azure, azure["transfer"], azure["tier"])
+            tables[AZURE] = replace(found, usual="Hot", thaws_for_good=True)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(OWN_TABLE, f"is not TOML ({error})", next="mend it and run again") from error
     except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation) as error:
         raise ConfigError(
             OWN_TABLE,
             f"does not have the form of a price table ({type(error).__name__}: {error})",
-            next="compare it with docs/costs.md, mend it and run again",
+            next="compare it with docs/restoring.md, mend it and run again",
         ) from error
+    for table in tables.values():
+        if table.usual not in table.classes:
+            raise ConfigError(OWN_TABLE, f"has no class {table.usual}", next="mend it and run again")
+    return tables
+
+
+def _table(raw: Mapping[str, Any], transfer: Mapping[str, Any], classes: Mapping[str, Any]) -> PriceTable:
+    return PriceTable(
+        date=date.fromisoformat(str(raw["date"])),
+        currency=raw["currency"],
+        region=raw["region"],
+        source=raw["source"],
+        egress_gb=_money(transfer["egress_gb"]),
+        egress_free_gb_per_month=int(transfer["egress_free_gb_per_month"]),
+        classes={name: _class(price) for name, price in classes.items()},
+    )
 
 
 def _money(value: Any) -> Decimal:
@@ -143,4 +182,6 @@ def _class(raw: Mapping[str, Any]) -> ClassPrice:
 
 def _retrieval(raw: Mapping[str, Any]) -> Retrieval:
     shortest, longest = raw["hours"]
-    return Retrieval(_money(raw["gb"]), _money(raw["per_1000"]), (float(shortest), float(longest)))
+    return Retrieval(
+        _money(raw["gb"]), _money(raw["per_1000"]), (float(shortest), float(longest)), str(raw.get("name", ""))
+    )

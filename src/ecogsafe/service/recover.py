@@ -14,9 +14,8 @@ from ecogsafe.core.errors import EcogsafeError, ExitStatus, LabKeyError, UsageEr
 from ecogsafe.core.events import EventSink, Item, Summary
 from ecogsafe.core.private import Secret
 from ecogsafe.crypt.age_file import open_sealed
-from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.keys import parse_recipients
-from ecogsafe.crypt.lab_key import open_lab_key
+from ecogsafe.crypt.lab_key import LabKey, open_lab_key
 from ecogsafe.crypt.recovery_sheet import write_sheet
 from ecogsafe.service.acts import note_home
 from ecogsafe.service.config_template import config_template
@@ -77,7 +76,7 @@ def recover(home: Home, source: str, password: Callable[[], Secret], emit: Event
     return Summary(command="init", exit_status=int(status), files=files, bytes=0, seconds=0.0, message=message)
 
 
-def _open_lab_key(found: KeySource, password: Secret) -> tuple[bytes, X25519Identity]:
+def _open_lab_key(found: KeySource, password: Secret) -> tuple[bytes, LabKey]:
     """Return the newest lab key that the password opens: one of before a change of the password counts too."""
     failure: EcogsafeError | None = None
     for sealed in found.lab_keys:
@@ -89,18 +88,18 @@ def _open_lab_key(found: KeySource, password: Secret) -> tuple[bytes, X25519Iden
     raise failure or LabKeyError("the recovery source", "holds no lab key")
 
 
-def _recipients(home: Home, found: KeySource, identity: X25519Identity) -> bytes:
+def _recipients(home: Home, found: KeySource, identity: LabKey) -> bytes:
     """Return recipients.txt: the home's own if that is the one the catalogue knows, else the newest that fits."""
     own = [home.recipients_file.read_bytes()] if home.recipients_file.exists() else []
     if own and _known_digest(home) != hashlib.sha256(own[0]).hexdigest():
         own = []
     for lines in [*own, *found.recipients]:
-        if identity.recipient.to_text() in {r.to_text() for r in parse_recipients(lines.decode("utf-8", "replace"))}:
+        if identity.listed(parse_recipients(lines.decode("utf-8", "replace"))) is not None:
             return lines
     raise LabKeyError("the recovery source", "its recipients do not include its lab key")
 
 
-def _linking_key(home: Home, found: KeySource, identity: X25519Identity) -> tuple[bytes | None, bool]:
+def _linking_key(home: Home, found: KeySource, identity: LabKey) -> tuple[bytes | None, bool]:
     """Return the linking key to write, and whether it is the newest copy; the home's own is never replaced."""
     if home.linking_key.exists():
         try:

@@ -6,6 +6,7 @@ requests: who runs it again goes on where the last run stopped.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import PurePosixPath
@@ -19,7 +20,7 @@ from ecogsafe.service.download_receiving import Receiver
 from ecogsafe.service.download_room import room_for_sizes, split_by_presence
 from ecogsafe.service.home import PasswordSource
 from ecogsafe.service.pacing import pace_of
-from ecogsafe.service.price_table import load_price_table
+from ecogsafe.service.price_table import load_price_table, price_table_for
 from ecogsafe.service.restore_evidence import note_proven
 from ecogsafe.service.restore_indexes import Indexes
 from ecogsafe.service.restore_offers import Offers, group
@@ -28,7 +29,9 @@ from ecogsafe.service.restore_request import RestorePlan, RestoreRequest, Volume
 from ecogsafe.service.restore_thawing import Thawing, shown_time
 from ecogsafe.service.restore_unpacking import Unpacker
 from ecogsafe.service.running import Run, raise_if_all_failed
+from ecogsafe.service.target_folder import make_target
 from ecogsafe.service.vault_retrieval import restore_from_vault, vault_request
+from ecogsafe.service.withdrawn import refuse_bringing_back
 from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.stores.vault_address import is_vault_url
 from ecogsafe.transfer.meter import Meter
@@ -55,6 +58,7 @@ def restore(run: Run, request: RestoreRequest, password: PasswordSource, confirm
         What stops the run; complete files are kept.
     """
     request.check()
+    refuse_bringing_back(run, [request.subject])
     if is_vault_url(request.url):
         restore_from_vault(run, vault_request(request), confirm)
         return
@@ -70,6 +74,7 @@ def restore(run: Run, request: RestoreRequest, password: PasswordSource, confirm
             raise UsageError(
                 request.url, "holds nothing that fits", next="ecogsafe status shows which subjects are where"
             )
+        make_target(request.folder)
         _Restoring(run, connection, request, identities, plan, meter, pace).work(confirm)
 
 
@@ -94,8 +99,9 @@ class _Restoring:
         meter.files_total, meter.bytes_total = self._total, sum(count for _, count in plan.fetched.values())
         self._unpacker = Unpacker(run, connection, request, identities, meter, pace)
         self._receiver = Receiver(run, connection, request.folder, identities, meter, pace=pace, act="restore")
-        table = load_price_table(run.home.root)
-        self._offers = Offers(run, request, table, is_priced=connection.store.url.startswith("s3://"))
+        priced = price_table_for(connection.store.url, run.home.root)
+        table = priced or load_price_table(run.home.root)
+        self._offers = Offers(run, request, table, is_priced=priced is not None)
         self._thawing = Thawing(run, connection, request, self._offers)
 
     def work(self, confirm: Confirm) -> None:
@@ -205,7 +211,11 @@ class _Restoring:
         volume.wishes, volume.contents = [], ()
 
     def _tell_old(self, wanted: Wanted) -> None:
-        message = "is an archive of the lab's old script, still locked with its old password: ecogsafe decrypt opens it"
+        opened = shlex.quote(str(wanted.target).removesuffix(".tar.gz.enc"))
+        message = (
+            "is an archive of the lab's old script, still locked with the lab's old password, which is asked for: "
+            f"ecogsafe decrypt {shlex.quote(f'DIR/{wanted.target}')} --untar -o {opened} unpacks it (DIR: what -d was)"
+        )
         self._run.tell(
             Item(action="restore", status="note", key=wanted.info.key, path=str(wanted.target), message=message)
         )

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from ecogsafe.core.errors import UsageError
 from ecogsafe.core.events import Item
-from ecogsafe.service.price_estimates import FetchingCost, fetching_cost, hours_in_words, money, tiers
+from ecogsafe.service.price_estimates import FetchingCost, fetching_cost, hours_in_words, is_cold, money, tiers
 from ecogsafe.service.price_table import PriceTable
 from ecogsafe.service.restore_request import RestoreRequest
 from ecogsafe.service.running import Run
@@ -65,7 +65,7 @@ class Offers:
         self._is_priced = is_priced
 
     def tier_for(self, storage_class: str | None) -> Tier:
-        """Return how objects of a class are thawed: as asked, else in the cheapest way.
+        """Return how objects of a class are thawed: as asked, else in the cheapest way, which ``Bulk`` means too.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class Offers:
         """
         offered = [tier for tier in TIERS if tier in tiers(self._table, storage_class)]
         wanted = self._request.tier
-        if wanted is None:
+        if wanted is None or (wanted == "Bulk" and offered):
             return next(iter(offered), "Bulk")
         if offered and wanted not in offered:
             raise UsageError(
@@ -100,20 +100,19 @@ class Offers:
                 cost = self._cost(each, tier)
                 if cost is not None:
                     self._tell(each, cost)
+        self._tell_moving(groups)
         self._run.tell(Item(action="price", status="note", message=f"prices: {self._table.standing}"))
 
     def _way(self, each: Group) -> str:
         return next(iter(tiers(self._table, each.storage_class)), "")
 
     def _cost(self, each: Group, tier: str) -> FetchingCost | None:
-        if not each.is_frozen and each.storage_class in ("GLACIER", "DEEP_ARCHIVE"):
-            # it is thawed already: that was paid for
-            storage_class = None
-        else:
-            storage_class = each.storage_class
+        price = self._table.of(each.storage_class)
+        # what is thawed already was paid for
+        is_thawed = not each.is_frozen and price is not None and is_cold(price)
         return fetching_cost(
             self._table,
-            storage_class,
+            None if is_thawed else each.storage_class,
             tier,
             objects=each.objects,
             size=each.size,
@@ -122,16 +121,17 @@ class Offers:
         )
 
     def _tell(self, each: Group, cost: FetchingCost) -> None:
-        currency = self._table.currency
-        what = f"{each.objects} objects of {each.storage_class or 'STANDARD'}"
+        currency, usual = self._table.currency, self._table.usual
+        what = f"{each.objects} objects of {each.storage_class or usual}"
         if each.is_frozen:
-            what += f" by {cost.tier}: ready {self._wait(cost)};"
+            what += f" by {self._named(each.storage_class, cost.tier)}: ready {self._wait(cost)};"
         else:
             what += ": can be read at once;"
+        for_good = self._table.thaws_for_good
         parts = {
             "retrieval": cost.retrieval,
             "requests": cost.requests,
-            f"thawed copy for {self._request.days} days": cost.thawed_copy,
+            f"a month in {usual}" if for_good else f"thawed copy for {self._request.days} days": cost.thawed_copy,
             "transfer out": cost.egress,
         }
         shown = ", ".join(f"{name} {money(amount, currency)}" for name, amount in parts.items() if amount)
@@ -142,7 +142,7 @@ class Offers:
                 status="note",
                 message=text,
                 details={
-                    "storage_class": each.storage_class or "STANDARD",
+                    "storage_class": each.storage_class or usual,
                     "tier": cost.tier if each.is_frozen else "",
                     "objects": each.objects,
                     "stored_bytes": each.size,
@@ -153,6 +153,28 @@ class Offers:
                 },
             )
         )
+
+    def _named(self, storage_class: str | None, tier: str) -> str:
+        """Return the tier, with the provider's own word for it where that is another."""
+        price = self._table.of(storage_class)
+        way = price.retrieval.get(tier) if price is not None else None
+        return f"{tier} ({way.name})" if way is not None and way.name else tier
+
+    def _tell_moving(self, groups: list[Group]) -> None:
+        """Tell what thawing for good means, where the store thaws no copy."""
+        frozen = [each for each in groups if each.is_frozen]
+        costs = [cost for each in frozen if (cost := self._cost(each, self.tier_for(each.storage_class))) is not None]
+        early = sum((cost.early for cost in costs), Decimal(0))
+        if not self._table.thaws_for_good or not costs:
+            return
+        message = f"what is thawed moves to {self._table.usual} and stays there until somebody moves it back"
+        if early:
+            days = max(price.minimum_days for each in frozen if (price := self._table.of(each.storage_class)))
+            message += (
+                f"; what has been there for less than {days} days costs the rest of them, here at most "
+                f"{money(early, self._table.currency)} more"
+            )
+        self._run.tell(Item(action="price", status="note", message=message, details={"early": str(early)}))
 
     def _wait(self, cost: FetchingCost) -> str:
         words = hours_in_words(cost.hours)
@@ -172,8 +194,10 @@ class Offers:
             return f"Fetch for about {money(sum(fees, Decimal(0)), self._table.currency)} of retrieval. Go on?"
         count = sum(each.objects for each in frozen)
         ways = ", ".join(dict.fromkeys(self.tier_for(each.storage_class) for each in frozen))
+        for_good = self._is_priced and self._table.thaws_for_good
         hours = max(self.longest_hours(each.storage_class, self.tier_for(each.storage_class)) for each in frozen)
+        kept = f"moved to {self._table.usual} for good" if for_good else f"kept for {self._request.days} days"
         return (
             f"Thaw {count} objects ({sum(each.size for each in frozen):,} bytes) by {ways}{price}, "
-            f"ready within {hours:g} hours, kept for {self._request.days} days. Go on?"
+            f"ready within {hours:g} hours, {kept}. Go on?"
         )

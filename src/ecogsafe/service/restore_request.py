@@ -14,6 +14,7 @@ from ecogsafe.core.errors import UsageError, VerificationError
 from ecogsafe.deid.codes import is_code
 from ecogsafe.deid.layout import Tree, parse_target
 from ecogsafe.service.download_planning import DEFAULT_JOBS, Wanted
+from ecogsafe.service.target_folder import check_target
 from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.stores.thawing import COLD_CLASSES, Tier
 from ecogsafe.transfer.archive.index import VolumeIndex
@@ -47,12 +48,7 @@ class RestoreRequest:
             raise UsageError("CODE", "is not a subject code", next="ecogsafe status shows the codes")
         if not 1 <= self.days <= _MOST_DAYS:
             raise UsageError("--days", f"is a number from 1 to {_MOST_DAYS}", next="correct it and run again")
-        try:
-            is_folder = self.folder.is_dir()
-        except OSError:
-            is_folder = False
-        if not is_folder:
-            raise UsageError("DIR", "there is no such folder", next="make it (mkdir) and run the same command again")
+        check_target(self.folder)
 
     def selects(self, path: str) -> bool:
         """Return whether a file of the subject is wished for."""

@@ -31,6 +31,8 @@ from ecogsafe.transfer.context import Actor
 #: leases of this run live this long without a heartbeat, seconds
 LEASE_S = 120
 _HEARTBEAT_S = 20.0
+#: what this run changed is put in its place in the sums so often: whoever asks for `status` finds little to do
+_SUMS_S = 5.0
 #: every run holds this: shared, or alone where the catalogue lies on a network file system (DESIGN 5.11)
 RUN_LEASE = "run"
 
@@ -54,6 +56,8 @@ class Run:
     #: the verdict, one line
     message: str = ""
     began: float = field(default_factory=monotonic)
+    #: held by whoever counts, where several threads of a run do
+    counting: threading.RLock = field(default_factory=threading.RLock)
     #: why the run had to stop although nobody asked it to
     lost: LockedError | None = None
     _held: dict[str, Lease] = field(default_factory=dict)
@@ -92,9 +96,10 @@ class Run:
 
     def fail(self, error: EcogsafeError) -> None:
         """Count one failed item and tell of it."""
-        self.tally.failed += 1
-        # one item that met what would stop a run (a store, a lock, a key) did not stop it: it failed
-        self.tally.note(error.exit_status if error.exit_status in FINDINGS else ExitStatus.PARTIAL)
+        with self.counting:
+            self.tally.failed += 1
+            # one item that met what would stop a run (a store, a lock, a key) did not stop it: it failed
+            self.tally.note(error.exit_status if error.exit_status in FINDINGS else ExitStatus.PARTIAL)
         self.emit(ErrorEvent.of(error))
 
     def hold_subject(self, code: str, *, shared: bool) -> None:
@@ -322,8 +327,11 @@ def _status_of(run: Run, failure: BaseException | None) -> ExitStatus:
 
 def _beat(run: Run, ended: threading.Event) -> None:
     renewed = monotonic()
-    while not ended.wait(_HEARTBEAT_S):
+    while not ended.wait(min(_HEARTBEAT_S, _SUMS_S)):
         now = monotonic()
+        keep_sums(run.catalog)
+        if now - renewed < _HEARTBEAT_S:
+            continue
         try:
             run.renew_leases()
             renewed = now

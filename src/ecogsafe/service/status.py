@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 from ecogsafe.catalog import inventories, leases, runs, subjects, summaries
 from ecogsafe.catalog import stores as catalog_stores
 from ecogsafe.catalog import sums as catalog_sums
-from ecogsafe.catalog.copies import LEVELS, Level
 from ecogsafe.catalog.database import Catalog, Transaction
 from ecogsafe.catalog.files import FileTotals
 from ecogsafe.catalog.runs import RunRow
-from ecogsafe.catalog.stores import StoreRow
-from ecogsafe.catalog.sums import CopySummary, SubjectSums, keep_sums
+from ecogsafe.catalog.sums import CopySummary, keep_sums
+from ecogsafe.core.clock import utc_now
 from ecogsafe.core.config import Settings
 from ecogsafe.core.errors import UsageError
 from ecogsafe.core.events import Item
@@ -22,7 +22,9 @@ from ecogsafe.service.connections import one_url
 from ecogsafe.service.home import Home
 from ecogsafe.service.key_backup import linking_key_digest, places_with
 from ecogsafe.service.owner import is_dead, word_of
+from ecogsafe.service.policy import Sample
 from ecogsafe.service.running import RUN_LEASE
+from ecogsafe.service.safety import Lack, Lacks, assessments, locations_of
 
 #: one command that has not ended
 RunAtWork = RunRow
@@ -43,6 +45,9 @@ class StoreCell:
     oldest_evidence: str | None
     #: files with at least one good copy there that a checksum or a full read proved
     proven_files: int
+    #: removed on purpose after the subject withdrew
+    removed: int = 0
+    newest_restored: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,8 @@ class SubjectState:
     files: int
     bytes: int
     cells: tuple[StoreCell, ...]
+    #: deleted here by `free`
+    freed_files: int = 0
 
     @property
     def copied_everywhere_complete(self) -> int:
@@ -76,12 +83,29 @@ class StatusReport:
     copies_wanted: int
     #: places that hold the present linking key
     key_backups: int
-    problems: tuple[str, ...] = field(default=())
+    #: what keeps something from being safe, each with the command that supplies it
+    lacks: tuple[Lack, ...] = ()
+    #: what was brought back, by subject and store; those that withdrew are left out
+    samples: Mapping[tuple[str, str], Sample] | None = None
+    #: what the config calls a store, by URL
+    names: Mapping[str, str] | None = None
+    #: when it was made
+    at: datetime | None = None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What keeps something from being safe, in words."""
+        return tuple(lack.message for lack in self.lacks)
 
     @property
     def unsafe(self) -> bool:
-        """True if anything falls short of the policy's number of proven copies, or is bad."""
-        return bool(self.problems)
+        """True if anything falls short of the policy, or is bad."""
+        return bool(self.lacks)
+
+    @property
+    def bad_found(self) -> bool:
+        """True if a copy is not what it ought to be, and no good one stands beside it."""
+        return any(lack.is_bad for lack in self.lacks)
 
 
 def status(home: Home, subject: str | None) -> StatusReport:
@@ -106,33 +130,40 @@ def status(home: Home, subject: str | None) -> StatusReport:
 
 
 def _report(catalog: Catalog, subject: str | None, settings: Settings, linking_key: str | None) -> StatusReport:
+    now = utc_now()
     with catalog.read() as tx:
         stores = catalog_stores.all_stores(tx)
         urls = {s.store_id: s.url for s in stores}
         sums = catalog_sums.sums(tx, subject)
         totals = summaries.file_totals(sums)
         copied = [summary for each in sums for summary in each.copies]
-        bad_copies = summaries.bad_copies(tx, subject)
-        repaired = summaries.repaired_copies(tx)
+        bad_copies = [bad for bad in summaries.bad_copies(tx, subject) if bad[2] != inventories.REMOVED]
+        repaired = summaries.repaired_copies(tx) if bad_copies else set()
         unfinished = tuple(sorted({j.subject for j in subjects.open_journals(tx, subject)}))
-        known = {s.code for s in subjects.subjects(tx)} | {t.subject for t in totals}
+        rows = subjects.subjects(tx)
+        known = {s.code for s in rows} | {t.subject for t in totals}
         if subject is not None and subject not in known:
             raise UsageError(subject, "is not a subject of this catalogue", next="ecogsafe status")
         key_urls = settings.key_backup_urls()
         holding = places_with(tx, key_urls, linking_key) if linking_key else list(key_urls)
-        problems = [f"{code}: de-identification is unfinished" for code in unfinished]
-        problems += [
-            f"{key} at {urls.get(store_id, store_id)} is bad: {reason}"
-            for store_id, key, reason in bad_copies
-            if (store_id, key) not in repaired and reason != inventories.REMOVED
-        ]
-        withdrawn = {s.code for s in subjects.subjects(tx) if s.withdrawn_at is not None}
-        # of a subject that withdrew nobody wants copies
-        problems += _too_few([s for s in sums if s.subject not in withdrawn], settings, stores)
         running = _at_work(tx)
+    lacks = [_unfinished(code) for code in unfinished]
+    lacks += [
+        _bad(urls.get(store_id, store_id), key, reason)
+        for store_id, key, reason in bad_copies
+        if (store_id, key) not in repaired
+    ]
+    # of a subject that withdrew nobody wants copies
+    withdrawn = {s.code for s in rows if s.withdrawn_at is not None}
+    wanted = [each for each in sums if each.subject not in withdrawn]
+    locations = locations_of(stores, settings)
+    in_words = Lacks(settings, urls, locations)
+    found = assessments(wanted, locations, settings, now)
+    for assessment, each in zip(found, wanted, strict=True):
+        lacks += in_words.of_subject(assessment, each, now)
     states = tuple(_state(t, copied, urls) for t in totals)
     if linking_key and not holding:
-        problems.append(_key_problem(key_urls))
+        lacks.append(_key_problem(key_urls))
     shown = {c.store for s in states for c in s.cells}
     return StatusReport(
         states=states,
@@ -142,38 +173,29 @@ def _report(catalog: Catalog, subject: str | None, settings: Settings, linking_k
         running=running,
         copies_wanted=settings.policy.copies,
         key_backups=len(holding),
-        problems=tuple(problems),
+        lacks=tuple(lacks),
+        samples={(a.subject, urls[store]): sample for a in found for store, sample in a.samples.items()},
+        names={one_url(d.url): d.name for d in settings.destination},
+        at=now,
     )
 
 
-def _too_few(sums: Sequence[SubjectSums], settings: Settings, stores: list[StoreRow]) -> list[str]:
-    """Return whose files fall short of the policy's number of copies, anywhere or off site."""
-    policy = settings.policy
-    level = next(known for known in LEVELS if known == policy.level)
-    words = {"stored": "stored", "checksum": "proven", "restored": "restored"}[level]
-    told = {one_url(d.url): d.offsite for d in settings.destination if d.offsite is not None}
-    away = [s.store_id for s in stores if told.get(s.url, s.kind != "file")]
-    problems = _short(sums, level, policy.copies, f"{words} copies", None)
-    return problems + _short(sums, level, policy.offsite, f"{words} copies off site", away)
+def _unfinished(code: str) -> Lack:
+    return Lack(code, f"{code}: de-identification is unfinished", "run the same ecogsafe deid apply again")
 
 
-def _short(sums: Sequence[SubjectSums], level: Level, wanted: int, what: str, stores: list[str] | None) -> list[str]:
-    rows = summaries.protection_summaries(sums, level, stores=stores)
-    problems = []
-    for code in sorted({row.subject for row in rows}):
-        of_subject = [row for row in rows if row.subject == code]
-        short = sum(row.files for row in of_subject if row.copies < wanted)
-        if short:
-            total = sum(row.files for row in of_subject)
-            least = min(row.copies for row in of_subject)
-            problems.append(f"{code}: {short:,} of {total:,} files have fewer than {wanted} {what} (least: {least})")
-    return problems
+def _bad(store: str, key: str, reason: str) -> Lack:
+    code = key.partition("/")[0].partition("_")[0]
+    repair = f"ecogsafe verify {code} --store {store} --repair"
+    return Lack(code, f"{key} at {store} is bad: {reason}", repair, is_bad=True)
 
 
-def _key_problem(urls: tuple[str, ...]) -> str:
+def _key_problem(urls: tuple[str, ...]) -> Lack:
     if not urls:
-        return "the linking key has no second copy: set [key_backup] urls in config.toml"
-    return f"the linking key as it is now has no second copy: it was not yet put to {', '.join(urls)}"
+        text = "the linking key has no second copy: set [key_backup] urls in config.toml"
+        return Lack(None, text, "set [key_backup] urls in config.toml, then ecogsafe backup")
+    text = f"the linking key as it is now has no second copy: it was not yet put to {', '.join(urls)}"
+    return Lack(None, text, "ecogsafe backup, once that place can be reached")
 
 
 def _at_work(tx: Transaction) -> tuple[RunRow, ...]:
@@ -195,11 +217,20 @@ def _state(total: FileTotals, copied: list[CopySummary], stores: dict[str, str])
             bad=c.bad,
             oldest_evidence=c.oldest_evidence,
             proven_files=c.proven_files,
+            removed=c.removed,
+            newest_restored=c.newest_restored,
         )
         for c in copied
         if c.subject == total.subject and c.tree == total.tree
     )
-    return SubjectState(subject=total.subject, tree=total.tree, files=total.files, bytes=total.bytes, cells=cells)
+    return SubjectState(
+        subject=total.subject,
+        tree=total.tree,
+        files=total.files,
+        bytes=total.bytes,
+        cells=cells,
+        freed_files=total.freed_files,
+    )
 
 
 def as_items(report: StatusReport) -> list[Item]:
@@ -218,6 +249,7 @@ def as_items(report: StatusReport) -> list[Item]:
                     details={
                         "tree": state.tree,
                         "files": state.files,
+                        "freed_files": state.freed_files,
                         **(
                             {
                                 "copies": cell.files,
@@ -227,6 +259,8 @@ def as_items(report: StatusReport) -> list[Item]:
                                 "bad": cell.bad,
                                 "oldest_evidence": cell.oldest_evidence,
                                 "proven_files": cell.proven_files,
+                                "removed": cell.removed,
+                                "newest_restored": cell.newest_restored,
                             }
                             if cell
                             else {}

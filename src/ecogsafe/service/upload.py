@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
-from ecogsafe.core.errors import EcogsafeError, ExitStatus, UsageError
+from ecogsafe.core.errors import EcogsafeError, ExitStatus, StoreError, UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Recipient
 from ecogsafe.service.connections import Connection, connected
@@ -19,6 +19,7 @@ from ecogsafe.service.owner import is_dead
 from ecogsafe.service.pacing import pace_of
 from ecogsafe.service.running import Run, raise_if_all_failed, unfinished_journal
 from ecogsafe.service.snapshots import Snapshots
+from ecogsafe.service.store_failures import StoreFailures, counted
 from ecogsafe.service.upload_planning import Planner, UploadPlan, refuse_overfull, tell_plan
 from ecogsafe.service.upload_request import UploadRequest
 from ecogsafe.service.withdrawal import refuse_withdrawn
@@ -219,28 +220,40 @@ def _send(run: Run, context: TransferContext, plan: UploadPlan, request: UploadR
     context.meter.files_total = len(plan.shipments)
     context.meter.bytes_total = plan.bytes_total
     failures: list[EcogsafeError] = []
-    ended = 0
+    troubles = StoreFailures(run)
+    ended = there = 0
     for item in plan.present:
         context.meter.was_present(item.bytes or 0)
     sent = send_all(context, plan.shipments, readers=min(request.jobs, DEFAULT_READERS), senders=request.jobs)
     # closed whatever happens here, so that no thread outlives the ledger it writes to
     with context.meter, closing(sent) as ends:
         for outcome in ends:
-            note_outcome(run, outcome)
+            note_outcome(run, outcome, troubles)
             ended += outcome.status is not Status.PAUSED
+            there += outcome.status in (Status.DONE, Status.PRESENT)
             if outcome.error is not None:
                 failures.append(outcome.error)
             snapshots.send_if_due()
     run.tell(context.meter.now())
     for lost in context.lost.values():
-        raise lost
+        raise counted(lost, len(plan.shipments) - there) from lost
     # the one destination failed for everything: that is what the run ends with
-    raise_if_all_failed(failures, len(plan.shipments))
+    raise_if_all_failed([_counted(error, len(failures)) for error in failures[:1]] + failures[1:], len(plan.shipments))
+    troubles.tell()
     return ended
 
 
-def note_outcome(run: Run, outcome: Outcome) -> None:
-    """Count and tell one outcome."""
+def _counted(error: EcogsafeError, files: int) -> EcogsafeError:
+    return counted(error, files) if isinstance(error, StoreError) else error
+
+
+def note_outcome(run: Run, outcome: Outcome, troubles: StoreFailures) -> None:
+    """Count and tell one outcome; what is wrong with the store itself is left to ``troubles``."""
+    with run.counting:
+        _note_outcome(run, outcome, troubles)
+
+
+def _note_outcome(run: Run, outcome: Outcome, troubles: StoreFailures) -> None:
     shipment, place = outcome.shipment, outcome.place
     if shipment.again:
         run.counts["detached"] = run.counts.get("detached", 0) + 1
@@ -269,7 +282,7 @@ def note_outcome(run: Run, outcome: Outcome) -> None:
         run.tally.skipped += 1
         run.tally.note(ExitStatus.PARTIAL)
     elif outcome.error is not None:
-        run.fail(outcome.error)
+        troubles.note(outcome.error, place.store.url)
 
 
 def _words(outcome: Outcome) -> tuple[str, str]:

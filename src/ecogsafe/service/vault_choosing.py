@@ -13,6 +13,7 @@ from ecogsafe.core.errors import UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.deid.codes import is_code
 from ecogsafe.service.running import Run
+from ecogsafe.service.target_folder import check_target
 from ecogsafe.service.vault_inventory import renew_listing, wait_for
 from ecogsafe.service.vault_jobs import in_words
 from ecogsafe.stores.glacier_vault import GlacierVault
@@ -25,7 +26,7 @@ class VaultRestoreRequest:
     subject: str
     #: ``glacier://VAULT``
     url: str
-    #: where the archives go; must exist
+    #: where the archives go; the folder above it must stand
     folder: Path
     #: names of archives, with ``*``, or archive ids; empty for the newest of each name
     names: tuple[str, ...] = ()
@@ -37,12 +38,7 @@ class VaultRestoreRequest:
         """Raise UsageError where a folder is not there, or a code or a tier is none."""
         if not is_code(self.subject):
             raise UsageError("CODE", "is not a subject code", next="ecogsafe status shows the codes")
-        try:
-            is_folder = self.folder.is_dir()
-        except OSError:
-            is_folder = False
-        if not is_folder:
-            raise UsageError("DIR", "there is no such folder", next="make it (mkdir) and run the same command again")
+        check_target(self.folder)
 
 
 def wanted_archives(run: Run, vault: GlacierVault, request: VaultRestoreRequest) -> list[VaultArchiveRow] | None:

@@ -23,6 +23,7 @@ from ecogsafe.service.price_estimates import fetching_cost, hours_in_words, mone
 from ecogsafe.service.price_table import load_price_table
 from ecogsafe.service.restore_request import RestoreRequest
 from ecogsafe.service.running import Run, raise_if_all_failed
+from ecogsafe.service.target_folder import make_target
 from ecogsafe.service.vault_choosing import VaultRestoreRequest, wanted_archives
 from ecogsafe.service.vault_inventory import vault_class, wait_for
 from ecogsafe.service.vault_jobs import ask, expired, note_vault_act, opened_vault, standing
@@ -70,6 +71,7 @@ def restore_from_vault(run: Run, request: VaultRestoreRequest, confirm: Callable
         wanted = wanted_archives(run, vault, request)
         if wanted is None:
             return
+        make_target(request.folder)
         _Restore(run, vault, request, wanted, confirm).carry_out()
 
 

@@ -23,6 +23,7 @@ from ecogsafe.core.errors import (
     StillColdError,
     StoreBusyError,
     StoreCredentialsError,
+    StoreForbiddenError,
     StoreFullError,
     StoreRefusedError,
     StoreUnreachableError,
@@ -96,7 +97,8 @@ def _answered(code: str, status: int, store: str, item: str) -> EcogsafeError:
         )
     if code in _REFUSED:
         problem, step = _REFUSED[code]
-        return StoreRefusedError(store, f"{problem}{shown}", next=step)
+        kind = StoreForbiddenError if step == _RIGHTS else StoreRefusedError
+        return kind(store, f"{problem}{shown}", next=step)
     if code in _CREDENTIALS or status == 401:
         return StoreCredentialsError(
             store,
@@ -117,7 +119,7 @@ def _answered(code: str, status: int, store: str, item: str) -> EcogsafeError:
     if code in _MISSING or status == 404:
         return ObjectMissingError(item, "is not there")
     if status == 403:
-        return StoreRefusedError(store, f"refuses access{shown}", next=_RIGHTS)
+        return StoreForbiddenError(store, f"refuses access{shown}", next=_RIGHTS)
     return StoreRefusedError(store, f"refused{shown}", next=_ASK)
 
 

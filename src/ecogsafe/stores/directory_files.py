@@ -14,7 +14,13 @@ from pathlib import Path
 
 from ecogsafe.core.clock import utc_now
 from ecogsafe.core.durable import fsync_directory, rename_noreplace
-from ecogsafe.core.errors import StoreError, StoreFullError, StoreRefusedError, StoreUnreachableError
+from ecogsafe.core.errors import (
+    StoreError,
+    StoreForbiddenError,
+    StoreFullError,
+    StoreRefusedError,
+    StoreUnreachableError,
+)
 from ecogsafe.stores.bodies import crc64_of
 from ecogsafe.stores.keys import TEMPORARY_PREFIX
 
@@ -25,6 +31,7 @@ PUT_SUFFIX = ".put"
 ABANDONED_AFTER_S = 3600.0
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _REFUSED = {
     errno.EACCES: "the folder's permissions do not allow it",
     errno.EPERM: "the folder's permissions do not allow it",
@@ -44,7 +51,8 @@ def disk_error(url: str, error: OSError) -> StoreError:
     if number in _FULL:
         return StoreFullError(url, "no space left", next="make room there and run again")
     if number in _REFUSED:
-        return StoreRefusedError(url, _REFUSED[number], next="check its permissions (ls -ld)")
+        kind = StoreForbiddenError if number in _FORBIDDEN else StoreRefusedError
+        return kind(url, _REFUSED[number], next="check its permissions (ls -ld)")
     problem = "the folder is not there" if number == errno.ENOENT else os.strerror(number).lower()
     return StoreUnreachableError(url, problem, next="check that it is mounted (df -h)")
 

@@ -22,6 +22,7 @@ from ecogsafe.core.errors import (
     StillColdError,
     StoreBusyError,
     StoreCredentialsError,
+    StoreForbiddenError,
     StoreFullError,
     StoreRefusedError,
     StoreUnreachableError,
@@ -193,7 +194,7 @@ def _answered(response: dict[str, Any], store: str, item: str) -> EcogsafeError:
     if code in ("NoSuchKey", "NoSuchVersion", "404") or status == 404:
         return ObjectMissingError(item, "is not there")
     if status in (401, 403):
-        return StoreRefusedError(
+        return StoreForbiddenError(
             store,
             f"refuses access{shown}: the credentials, or what they may do (list, read and write are needed)",
             next=_CREDENTIALS_NEXT,

@@ -19,19 +19,35 @@ from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
 
 
 class Crew:
-    """The destinations of one file, fed by one read of it."""
+    """The destinations of one file, fed by one read of it.
 
-    def __init__(self, context: TransferContext, shipment: Shipment, senders: Senders) -> None:
+    Parameters
+    ----------
+    others_go_on
+        Tells whether others, who are fed apart but from the same memory, could go on without them.
+    """
+
+    def __init__(
+        self,
+        context: TransferContext,
+        shipment: Shipment,
+        senders: Senders,
+        *,
+        others_go_on: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.context = context
         self.shipment = shipment
         self.senders = senders
+        self._others_go_on = others_go_on
         self.members: list[Carrier] = []
         #: parts that have room in the pool and are not whole yet, one for each lane at most
         self.parts_begun = 0
 
     def may_leave_behind(self, carrier: Carrier) -> bool:
-        """Return whether another destination of the file could go on without ``carrier``."""
-        return any(not (other.over or other.is_stalled) for other in self.members if other is not carrier)
+        """Return whether another destination could go on without ``carrier``."""
+        return self._others_go_on() or any(
+            not (other.over or other.is_stalled) for other in self.members if other is not carrier
+        )
 
     def settle(self) -> None:
         """Wait until nothing is under way, detaching who stalls; raise what a sender met and nobody expected."""

@@ -20,6 +20,8 @@ from ecogsafe.crypt.age_file import seal
 from ecogsafe.crypt.age_recipients import Recipient
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.stores.protocol import Store
+from ecogsafe.transfer.file_order import FileOrder
+from ecogsafe.transfer.folder_reading import FolderReading
 from ecogsafe.transfer.senders import Senders
 from ecogsafe.transfer.source import Source
 
@@ -147,38 +149,46 @@ class LocalPacker:
         """See `Packer.pack`."""
         made: list[MadeOrNot] = []
         bodies: list[dict[bool, bytes]] = []
-        for job in jobs:
-            body: dict[bool, bytes] = {}
-            try:
-                made.append(self._make(job, body))
-            except BaseException as error:  # noqa: BLE001  the others are packed; the caller raises a bug
-                made.append(error)
-            bodies.append(body)
+        reading = FolderReading()
+        try:
+            for job in jobs:
+                body: dict[bool, bytes] = {}
+                try:
+                    made.append(self._make(job, body, reading))
+                except BaseException as error:  # noqa: BLE001  the others are packed; the caller raises a bug
+                    made.append(error)
+                bodies.append(body)
+        finally:
+            reading.close()
         return LocalPacked(made, bodies, self._stores, self._senders, self._stop)
 
-    def _make(self, job: Job, body: dict[bool, bytes]) -> Made | None:
-        source = job.file.open()
-        try:
-            if source.size > job.most:
-                return None
-            plain, sha256 = _read(job.file, source)
-            for sealed in job.forms:
-                body[sealed] = seal(plain, self._recipients) if sealed else plain
-            return Made(source.stat, sha256, {s: (len(data), crc64nvme(data)) for s, data in body.items()})
-        finally:
-            source.close()
+    def _make(self, job: Job, body: dict[bool, bytes], reading: FolderReading) -> Made | None:
+        found = reading.read(job.file, job.most) if isinstance(job.file, FileOrder) else None
+        found = found or _read(job.file, job.most)
+        if found is None:
+            return None
+        stat, plain = found
+        watch = job.file.watch()
+        if watch is not None:
+            watch.feed(0, plain)
+            watch.check()
+        for sealed in job.forms:
+            body[sealed] = seal(plain, self._recipients) if sealed else plain
+        sha256 = hashlib.sha256(plain).hexdigest()
+        return Made(stat, sha256, {s: (len(data), crc64nvme(data)) for s, data in body.items()})
 
 
-def _read(file: Readable, source: Source) -> tuple[bytes, str]:
-    """Read all of ``source`` once and prove that it did not change meanwhile."""
-    watch = file.watch()
-    plain = b"".join(source.pieces())
-    if watch is not None:
-        watch.feed(0, plain)
-    source.check_unchanged()
-    if watch is not None:
-        watch.check()
-    return plain, hashlib.sha256(plain).hexdigest()
+def _read(file: Readable, most: int) -> tuple[SourceStat, bytes] | None:
+    """Read a file once and prove that it did not change meanwhile; None where it has more than ``most`` bytes."""
+    source = file.open()
+    try:
+        if source.size > most:
+            return None
+        plain = b"".join(source.pieces())
+        source.check_unchanged()
+        return source.stat, plain
+    finally:
+        source.close()
 
 
 class LocalPacked:

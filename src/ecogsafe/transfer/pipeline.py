@@ -15,7 +15,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ecogsafe.catalog import uploads
-from ecogsafe.core.errors import EcogsafeError, StoreError, StoreFullError, StoreUnreachableError
+from ecogsafe.core.errors import (
+    EcogsafeError,
+    StoreError,
+    StoreForbiddenError,
+    StoreFullError,
+    StoreUnreachableError,
+)
 from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.retrying import Retrying, Wait
 from ecogsafe.transfer import file_job
@@ -40,6 +46,8 @@ LEAST_FOR_WORKERS = 200
 #: batches in hand for each worker: one is packed, one is announced, one is sent
 _AHEAD = 3
 _MOST_WORKERS = 8
+#: files in a row that a store forbids; the next one would fare no better
+_ENOUGH_REFUSALS = 3
 #: how often it is seen whether a window of the day has opened, seconds
 _LOOK_EVERY_S = 2.0
 
@@ -234,14 +242,21 @@ class _Round:
             waiting.extend(replace(s, places=places) for s, places in kept if places)
 
     def _count_failure(self, outcome: Outcome) -> None:
-        """Give a store up that is out of reach for one file after the other: each of them waits for minutes."""
+        """Give a store up that is out of reach for one file after the other (each waits for minutes), or forbids it."""
         store_id = outcome.place.store_id
         if outcome.status in (Status.DONE, Status.PRESENT):
             self._failures[store_id] = 0
-        elif isinstance(outcome.error, StoreUnreachableError | StoreFullError):
+        elif isinstance(outcome.error, StoreUnreachableError | StoreFullError | StoreForbiddenError):
             self._failures[store_id] += 1
-            if self._failures[store_id] == self._context.give_up_after:
+            is_forbidden = isinstance(outcome.error, StoreForbiddenError)
+            most = _ENOUGH_REFUSALS if is_forbidden else self._context.give_up_after
+            if most is not None and self._failures[store_id] >= most:
                 self._lose(outcome.place, outcome.error)
+
+    def _is_told(self, outcome: Outcome) -> bool:
+        """Return whether a failure is one that its store was given up for: that is told once, not for each file."""
+        lost = self._context.lost.get(outcome.place.store_id)
+        return lost is not None and type(outcome.error) is type(lost)
 
     def _fits_a_lot(self, shipment: Shipment) -> bool:
         return _is_small(shipment) and (shipment.order is not None or isinstance(self._packer, LocalPacker))
@@ -317,7 +332,8 @@ class _Round:
                 for p in s.places
             ]
         for outcome in ended.outcomes:
-            if isinstance(outcome.error, StoreError) and outcome.error.ends_store:
+            ends_store = isinstance(outcome.error, StoreError) and outcome.error.ends_store
+            if isinstance(outcome.error, StoreError) and (ends_store or self._is_told(outcome)):
                 # told once for the store, not for each of its files
                 self._lose(outcome.place, outcome.error)
                 outcome.status, outcome.error = Status.PAUSED, None

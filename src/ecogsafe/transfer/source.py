@@ -44,6 +44,14 @@ class Source(Protocol):
         ...
 
 
+class RangedSource(Source, Protocol):
+    """A source that is also read by range, as an archive does; any range may be asked for again."""
+
+    def read_into(self, view: memoryview, offset: int) -> None:
+        """Fill ``view`` with the bytes from ``offset`` on; raises as `Source.pieces`."""
+        ...
+
+
 def source_stat(status: os.stat_result) -> SourceStat:
     """Return what tells one state of a file from another."""
     return SourceStat(
@@ -104,36 +112,59 @@ class FileSource:
             raise SourceUnreadableError(name, "is not a regular file", safe="it was left alone")
         self.stat = source_stat(status)
         self.size = status.st_size
+        #: before it the page cache was told to forget
+        self._behind = 0
 
     def _open(self) -> int:
         with folder_below(self._root, self._relative.parts[:-1]) as folder:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
             return os.open(self._relative.name, flags, dir_fd=folder)
 
-    @property
-    def descriptor(self) -> int:
-        """The open descriptor, for ranged reads."""
-        return self._fd
-
     def pieces(self) -> Iterator[bytes]:
         """Yield the file from the start in pieces of READ_SIZE."""
         advise = getattr(os, "posix_fadvise", None)
         if advise:
             advise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        behind = 0 if advise and self.size > _KEPT_IN_CACHE else None
         offset = 0
         while offset < self.size:
-            try:
-                piece = os.pread(self._fd, min(READ_SIZE, self.size - offset), offset)
-            except OSError as error:
-                raise _unreadable(self.name, error) from error
-            if not piece:
-                raise _changed(self.name)
+            piece = self._read(min(READ_SIZE, self.size - offset), offset)
             yield piece
             offset += len(piece)
-            if behind is not None and offset - behind >= _FORGET_EVERY:
-                os.posix_fadvise(self._fd, behind, offset - behind, os.POSIX_FADV_DONTNEED)
-                behind = offset
+            self.forget_before(offset)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``offset`` on; raises as `pieces`."""
+        piece = self._read(size, offset)
+        while len(piece) < size:
+            piece += self._read(size - len(piece), offset + len(piece))
+        return piece
+
+    def read_into(self, view: memoryview, offset: int) -> None:
+        """Fill ``view`` with the bytes from ``offset`` on; raises as `pieces`."""
+        done = 0
+        while done < len(view):
+            try:
+                count = os.preadv(self._fd, [view[done : done + READ_SIZE]], offset + done)
+            except OSError as error:
+                raise _unreadable(self.name, error) from error
+            if not count:
+                raise _changed(self.name)
+            done += count
+
+    def _read(self, size: int, offset: int) -> bytes:
+        try:
+            piece = os.pread(self._fd, size, offset)
+        except OSError as error:
+            raise _unreadable(self.name, error) from error
+        if not piece:
+            raise _changed(self.name)
+        return piece
+
+    def forget_before(self, offset: int) -> None:
+        """Let the page cache forget what lies before ``offset``, now and then, of a file too large to stay there."""
+        if self.size > _KEPT_IN_CACHE and offset - self._behind >= _FORGET_EVERY and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._fd, self._behind, offset - self._behind, os.POSIX_FADV_DONTNEED)
+            self._behind = offset
 
     def check_unchanged(self) -> None:
         """Compare the open file, and what now stands under its name, with the state at opening."""

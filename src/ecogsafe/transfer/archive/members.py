@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ecogsafe.catalog.files import SeenFile, Tree
 from ecogsafe.catalog.source_stat import SourceStat
-from ecogsafe.core.errors import EcogsafeError, SourceChangedError, SourceUnreadableError
+from ecogsafe.core.errors import EcogsafeError, SourceChangedError
 from ecogsafe.transfer.archive.tar_stream import Entry, TarPlan, header_of, manifest_content
-from ecogsafe.transfer.source import READ_SIZE, FileSource
+from ecogsafe.transfer.source import READ_SIZE, RangedSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +23,7 @@ class MemberSource:
     stat: SourceStat
     #: in frames of raw blocks
     stored: bool
-    open: Callable[[], FileSource]
+    open: Callable[[], RangedSource]
 
 
 def seen_member(subject: str, member: MemberSource, sha256: str | None) -> SeenFile:
@@ -66,7 +65,7 @@ class TarReader:
         self._members = members
         self.digests = dict(known)
         self._new: list[int] = []
-        self._open: tuple[int, FileSource] | None = None
+        self._open: tuple[int, RangedSource] | None = None
         #: the member that is being hashed, and how far
         self._hashing = -1
         self._hashed = 0
@@ -143,7 +142,7 @@ class TarReader:
             self.close()
             raise MemberLostError(index, error) from error
 
-    def _source(self, index: int) -> FileSource:
+    def _source(self, index: int) -> RangedSource:
         if self._open is not None and self._open[0] == index:
             return self._open[1]
         self.close()
@@ -156,7 +155,7 @@ class TarReader:
             )
         return source
 
-    def _fill(self, index: int, source: FileSource, offset: int, view: memoryview) -> None:
+    def _fill(self, index: int, source: RangedSource, offset: int, view: memoryview) -> None:
         to_hash = index not in self.digests
         if to_hash and offset == 0:
             self._hashing, self._hashed, self._digest = index, 0, hashlib.sha256()
@@ -165,33 +164,13 @@ class TarReader:
         done = 0
         while done < len(view):
             piece = view[done : done + READ_SIZE]
-            count = _read_at(source, piece, offset + done)
+            source.read_into(piece, offset + done)
             if to_hash:
-                self._digest.update(piece[:count])
-            done += count
+                self._digest.update(piece)
+            done += len(piece)
         self._hashed += len(view) if to_hash else 0
 
     def _note(self, index: int) -> None:
         if index not in self.digests:
             self.digests[index] = self._digest.hexdigest()
             self._new.append(index)
-
-
-def _read_at(source: FileSource, view: memoryview, offset: int) -> int:
-    try:
-        count = os.preadv(source.descriptor, [view], offset)
-    except OSError as error:
-        raise SourceUnreadableError(
-            source.name,
-            f"could not be read: the disk reports an error ({error.errno})",
-            safe="nothing of it is called stored",
-            next="check the disk, then run the same command again",
-        ) from error
-    if not count:
-        raise SourceChangedError(
-            source.name,
-            "ended early: it changed while it was read",
-            safe="nothing of this state of it is called stored",
-            next="wait until nothing writes to it, then run the same command again",
-        )
-    return count

@@ -7,6 +7,9 @@ every part, its frames, the digests that became known and the part's row are dur
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from ecogsafe.catalog import archives, uploads
 from ecogsafe.core.errors import EcogsafeError, InterruptedRunError, SourceChangedError, UploadGoneError
 from ecogsafe.transfer.archive.making import VolumeWork, open_making
@@ -20,8 +23,19 @@ from ecogsafe.transfer.senders import Senders
 from ecogsafe.transfer.work import Outcome, Status
 
 
-def send_volume(context: TransferContext, work: VolumeWork, senders: Senders) -> Outcome:
+def _alone() -> bool:
+    return False
+
+
+def send_volume(
+    context: TransferContext, work: VolumeWork, senders: Senders, *, others_go_on: Callable[[], bool] = _alone
+) -> Outcome:
     """Send a volume, going on where an earlier run stopped; no failure is raised but those below and a bug's.
+
+    Parameters
+    ----------
+    others_go_on
+        See `ecogsafe.transfer.carrier.Crew`: where it says so, a store that stalls ends the volume as detached.
 
     Raises
     ------
@@ -32,25 +46,26 @@ def send_volume(context: TransferContext, work: VolumeWork, senders: Senders) ->
         settled = settle_volume(context, work)
         if settled is not None:
             return settled
-        outcome = _send_or_none(context, work, senders)
-        return _send(context, work, senders) if outcome is None else outcome
+        crew = partial(Crew, context, work.shipment, senders, others_go_on=others_go_on)
+        outcome = _send_or_none(crew(), work)
+        return _send(crew(), work) if outcome is None else outcome
     except MemberLostError:
         raise
     except EcogsafeError as error:
         return Outcome(shipment=work.shipment, place=work.place, status=Status.FAILED, error=error)
 
 
-def _send_or_none(context: TransferContext, work: VolumeWork, senders: Senders) -> Outcome | None:
+def _send_or_none(crew: Crew, work: VolumeWork) -> Outcome | None:
     """Return the end of a volume; None if it must start over under a new key, which is told."""
     try:
-        outcome = _send(context, work, senders)
+        outcome = _send(crew, work)
     except SealingChangedError as error:
         reason = f"{error.problem}: {error.safe}"
     else:
         if not isinstance(outcome.error, UploadGoneError):
             return outcome
         reason = "the volume starts over under a new key: the store forgot the upload"
-    context.tell("archive", reason, key=work.row.key, store=work.place.store.name)
+    crew.context.tell("archive", reason, key=work.row.key, store=work.place.store.name)
     return None
 
 
@@ -76,8 +91,7 @@ def settle_volume(context: TransferContext, work: VolumeWork) -> Outcome | None:
     return outcome
 
 
-def _send(context: TransferContext, work: VolumeWork, senders: Senders) -> Outcome:
-    crew = Crew(context, work.shipment, senders)
+def _send(crew: Crew, work: VolumeWork) -> Outcome:
     making = open_making(crew, work)
     if isinstance(making, Outcome):
         return making

@@ -15,6 +15,7 @@ from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.sealings import PartRow
 from ecogsafe.core.errors import InterruptedRunError
 from ecogsafe.crypt.sealed_layout import CHUNK_BYTES, plain_size_of
+from ecogsafe.transfer.archive.compress_choice import is_stored, measured_ratio
 from ecogsafe.transfer.archive.frames import ZSTD_VERSION, FrameSpan, compressed_frame, stored_frame
 from ecogsafe.transfer.archive.making import Making, VolumeWork, whole
 from ecogsafe.transfer.archive.members import TarReader, seen_member
@@ -285,4 +286,7 @@ class VolumePass:
 
 
 def _made(span: FrameSpan, data: memoryview) -> bytes:
-    return stored_frame(data) if span.stored else compressed_frame(data)
+    """Return the frame; that a clip does not shrink may be no more than a guess until here."""
+    if span.stored and is_stored(measured_ratio(len(data), lambda offset, size: bytes(data[offset : offset + size]))):
+        return stored_frame(data)
+    return compressed_frame(data)

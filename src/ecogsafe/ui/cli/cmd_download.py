@@ -16,7 +16,12 @@ from ecogsafe.ui.cli.store_option import store_url
 @click.option("-b", "bucket", metavar="BUCKET", help="Short for --from s3://BUCKET.")
 @click.option("--from", "url", metavar="URL", help="s3://bucket[/prefix], azure://container[/prefix] or file:///path.")
 @click.option(
-    "-d", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where to; must exist."
+    "-d",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Where to; made if the folder above it stands.",
 )
 @click.option("-s", "subjects", multiple=True, metavar="CODE", help="Only these subjects.")
 @click.option("-f", "globs", multiple=True, metavar="GLOB", help="Only these paths.")

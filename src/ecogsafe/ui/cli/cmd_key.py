@@ -1,4 +1,4 @@
-"""``ecogsafe key``: show, export, change-password, add-recipient."""
+"""``ecogsafe key``: show, export, import, change-password, add-recipient, rotate."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ def export_command(shell: Shell, file: Path) -> int:
     return shell.carry_out("key export", lambda run: export_keys(run, file, shell.password))
 
 
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.pass_obj
+def import_command(shell: Shell, file: Path) -> int:
+    """Add the keys in FILE (a sheet, a lab-key.age, a linking-key.age) to this home; nothing is replaced."""
+    from ecogsafe.service.key_importing import import_key
+
+    return shell.carry_out(
+        "key import", lambda run: import_key(run, file, shell.password, shell.import_password, shell.confirm)
+    )
+
+
 @command.command("change-password")
 @click.pass_obj
 def change_password_command(shell: Shell) -> int:
@@ -53,3 +65,12 @@ def add_recipient_command(shell: Shell, key: str, label: str) -> int:
     from ecogsafe.service.lab_keys import add_recipient
 
     return shell.carry_out("key add-recipient", lambda run: add_recipient(run, key, label, shell.password))
+
+
+@command.command("rotate")
+@click.pass_obj
+def rotate_command(shell: Shell) -> int:
+    """Make a new lab key for what is sealed from now on; the old one stays, for what was sealed before."""
+    from ecogsafe.service.key_rotating import rotate
+
+    return shell.carry_out("key rotate", lambda run: rotate(run, shell.password))

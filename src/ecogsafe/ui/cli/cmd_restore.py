@@ -18,7 +18,12 @@ from ecogsafe.ui.cli.store_option import store_url
 @click.option("-b", "bucket", metavar="BUCKET", help="Short for --from s3://BUCKET.")
 @click.option("--from", "url", metavar="URL", help="s3://bucket[/prefix], azure://…, file:///path or glacier://VAULT.")
 @click.option(
-    "-d", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where to; must exist."
+    "-d",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Where to; made if the folder above it stands.",
 )
 @click.option("-f", "globs", multiple=True, metavar="PATH", help="Only these files (patterns); may be repeated.")
 @click.option("--tier", type=click.Choice(get_args(TierName)), help="How fast objects are thawed; default: cheapest.")

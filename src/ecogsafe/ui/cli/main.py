@@ -52,7 +52,7 @@ SUMMARIES = {
     "inventory": "What a store really holds, against the catalogue; unfinished uploads and what they cost.",
     "audit": "Who did what, when and where to; and whether that record is as it was written.",
     "catalog": "Snapshots of the catalogue, and a lost catalogue rebuilt from one: backup, rebuild.",
-    "key": "The lab key: show, export, change-password, add-recipient.",
+    "key": "The lab key: show, export, import, change-password, add-recipient, rotate.",
     "decrypt": "Open files of age, or the lab's old OpenSSL DES files.",
     "modernise": "Old copies in, sealed and recorded copies at today's destinations out.",
     "verify": "Check every copy: by the store's checksum, or by reading it all.",

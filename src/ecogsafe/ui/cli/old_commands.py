@@ -86,7 +86,9 @@ def _archive_url(shell: Shell, kind: str) -> str:
 
 
 @click.command(context_settings=_CONTEXT)
-@click.option("-d", "--data_source", "folder", type=_DIR, required=True, help="Where to; must exist.")
+@click.option(
+    "-d", "--data_source", "folder", type=_DIR, required=True, help="Where to; made if the folder above it stands."
+)
 @click.option("-b", "--bucket_name", "bucket", required=True)
 @click.option("-t", "--type", "kind", type=click.Choice(["v", "e"]), required=True, help="e: ecog, v: video.")
 @click.option("-f", "--file", "file", required=True, help="A file, a folder, a pattern, or a subject's code.")

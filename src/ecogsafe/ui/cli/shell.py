@@ -26,6 +26,7 @@ from ecogsafe.ui.cli.streams import silence_terminal
 PASSWORD_FILE = "ECOGSAFE_PASSWORD_FILE"  # noqa: S105  the name of a variable
 OLD_PASSWORD_FILE = "ECOGSAFE_OLD_PASSWORD_FILE"  # noqa: S105  the name of a variable
 NEW_PASSWORD_FILE = "ECOGSAFE_NEW_PASSWORD_FILE"  # noqa: S105  the name of a variable
+IMPORT_PASSWORD_FILE = "ECOGSAFE_IMPORT_PASSWORD_FILE"  # noqa: S105  the name of a variable
 CATALOG_URL = "ECOGSAFE_CATALOG"
 HOME = "ECOGSAFE_HOME"
 
@@ -144,6 +145,22 @@ class Shell:
         with self.asking():
             typed = click.prompt("New lab password", hide_input=True, confirmation_prompt="Once more", err=True)
         return Secret(typed.encode())
+
+    def import_password(self) -> Secret:
+        """Return the password of a key file that the lab password does not open.
+
+        Raises
+        ------
+        LabKeyError
+            Neither the file named by ECOGSAFE_IMPORT_PASSWORD_FILE nor anybody gives one.
+        """
+        named = os.environ.get(IMPORT_PASSWORD_FILE)
+        if named:
+            return read_password_file(Path(named), IMPORT_PASSWORD_FILE)
+        if not self.has_terminal:
+            raise no_password("the password of the key file, which is not the lab password,", IMPORT_PASSWORD_FILE)
+        with self.asking():
+            return Secret(click.prompt("Password of the key file", hide_input=True, err=True).encode())
 
     @contextmanager
     def asking(self) -> Iterator[None]:

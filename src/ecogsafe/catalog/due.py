@@ -1,0 +1,199 @@
+"""Which copies `verify` looks at, the oldest evidence first: read page by page, in memory that does not grow.
+
+A copy that was looked at is put at the end of the line, whatever came of it. So a run that stops early is
+continued by the next one, and a copy that cannot be judged does not stand in the way of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_, update
+
+from ecogsafe.catalog.copies import CopyRow
+from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.files import FileRow, Tree
+from ecogsafe.catalog.inventories import REMOVED
+from ecogsafe.catalog.rows import columns_of
+from ecogsafe.catalog.schema import copies, files
+
+_BATCH = 500
+_COLUMNS = columns_of(CopyRow, copies)
+_FILE = columns_of(FileRow, files)
+
+Pair = tuple[CopyRow, FileRow]
+#: where a page ends: time and id of its last copy
+Position = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The copies that wait to be looked at, in their order."""
+
+    #: all of each is to be read; else its store is asked
+    deep: bool
+    store_ids: tuple[str, ...]
+    #: of this subject only
+    subject: str | None = None
+    #: looked at before or at this time; what was looked at later is fresh
+    until: str
+
+    @property
+    def _time(self) -> ColumnElement[str]:
+        return copies.c.read_at if self.deep else copies.c.asked_at
+
+    def _select(self, *columns: Any) -> Select[Any]:
+        """Return a query of the copies that wait."""
+        if self.subject is None:
+            waiting = and_(self._time <= self.until, copies.c.store_id.in_(self.store_ids))
+            return select(*columns).select_from(copies).where(waiting)
+        # texts that are put together, so that the database begins with the files of the subject: left to it, the
+        # choice of a store or of a time would make it walk half of all copies
+        waiting = and_(self._time.concat("") <= self.until, copies.c.store_id.concat("").in_(self.store_ids))
+        joined = files.join(copies, copies.c.file_id == files.c.id)
+        return select(*columns).select_from(joined).where(files.c.subject == self.subject, waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a choice among copies needs to know of one."""
+
+    copy_id: int
+    looked_at: str
+    #: bytes
+    size: int
+    tree: Tree
+    path: str
+
+
+def distrust_future(tx: Transaction, now: str) -> None:
+    """Put first whatever was looked at later than now: a negative age proves nothing (DESIGN 5.12)."""
+    for column in (copies.c.asked_at, copies.c.read_at):
+        tx.execute(update(copies).where(column > now).values({column.name: ""}))
+
+
+def totals(tx: Transaction, line: Line) -> dict[str, tuple[int, int]]:
+    """Return how many copies wait, and their bytes, by store."""
+    counted = (func.count(), func.coalesce(func.sum(copies.c.size), 0))
+    query = line._select(copies.c.store_id, *counted).group_by(copies.c.store_id)
+    found = {store_id: (int(count), int(size)) for store_id, count, size in tx.execute(query)}
+    for store_id, count, size in tx.execute(query.where(_is_removed())):
+        before = found[store_id]
+        found[store_id] = (before[0] - int(count), before[1] - int(size))
+    return {store_id: counts for store_id, counts in found.items() if counts[0]}
+
+
+def page(tx: Transaction, line: Line, after: Position | None, count: int) -> tuple[list[Pair], Position | None]:
+    """Return the next ``count`` copies of the line at most, with their files, and where to go on; None at the end."""
+    ids = line._select(line._time.label("at"), copies.c.id)
+    if after is not None:
+        ids = ids.where(tuple_(line._time, copies.c.id) > after)
+    places = tx.execute(ids.order_by(line._time, copies.c.id).limit(count)).all()
+    if not places:
+        return [], None
+    pairs = by_ids(tx, [row.id for row in places])
+    last = places[-1]
+    return [pair for pair in pairs if pair[0].bad_reason != REMOVED], (last.at, last.id)
+
+
+def by_ids(tx: Transaction, copy_ids: Sequence[int]) -> list[Pair]:
+    """Return these copies with their files, in this order; those that are no longer recorded are left out."""
+    found: dict[int, Pair] = {}
+    for start in range(0, len(copy_ids), _BATCH):
+        batch = copy_ids[start : start + _BATCH]
+        for row in tx.execute(_pairs().where(copies.c.id.in_(batch))):
+            pair = _pair(row)
+            found[pair[0].id] = pair
+    return [found[number] for number in copy_ids if number in found]
+
+
+def candidates(tx: Transaction, line: Line) -> list[Candidate]:
+    """Return what waits of the one subject of ``line``, the oldest evidence first."""
+    told = (copies.c.id, line._time, copies.c.size, files.c.tree, files.c.path)
+    query = line._select(*told).where(~_is_removed()).order_by(line._time, copies.c.id)
+    return [Candidate(*row) for row in tx.execute(query)]
+
+
+def listed_as_known(tx: Transaction, store_id: str, listed: Mapping[str, tuple[int, str | None]]) -> list[int]:
+    """Return the ids of the good copies that a listing shows as they are known.
+
+    Parameters
+    ----------
+    listed
+        Size in bytes and ETag by key.
+    """
+    same: list[int] = []
+    keys = list(listed)
+    told = (copies.c.id, copies.c.key, copies.c.size, copies.c.etag)
+    for start in range(0, len(keys), _BATCH):
+        here = (copies.c.store_id == store_id, copies.c.key.in_(keys[start : start + _BATCH]))
+        for number, key, size, etag in tx.execute(select(*told).where(*here, copies.c.bad_at.is_(None))):
+            if etag is not None and (size, etag) == listed[key]:
+                same.append(number)
+    return same
+
+
+def unseen(tx: Transaction, store_id: str, subject: str, since: str) -> list[int]:
+    """Return the ids of the copies of a subject that no listing has shown as they are since this time."""
+    query = (
+        select(copies.c.id)
+        .select_from(files.join(copies, copies.c.file_id == files.c.id))
+        .where(files.c.subject == subject, copies.c.store_id.concat("") == store_id, ~_is_removed())
+        # what arrived meanwhile was not there to be listed
+        .where(copies.c.stored_at < since, or_(copies.c.seen_at.is_(None), copies.c.seen_at < since))
+        .order_by(copies.c.id)
+    )
+    return list(tx.execute(query).scalars())
+
+
+def bad(tx: Transaction, store_ids: Collection[str], subject: str | None = None) -> list[Pair]:
+    """Return the bad copies of which no good one stands beside them in the same store, by store and key."""
+    query = _pairs().where(
+        copies.c.bad_at.is_not(None), copies.c.store_id.in_(store_ids), ~_is_removed(), ~_has_good_beside()
+    )
+    if subject is not None:
+        query = query.where(files.c.subject == subject)
+    return [_pair(row) for row in tx.execute(query.order_by(copies.c.store_id, copies.c.key))]
+
+
+def is_replaced(tx: Transaction, copy_id: int) -> bool:
+    """Return whether a good copy of the same content stands in the same store."""
+    query = select(copies.c.id).where(copies.c.id == copy_id, _has_good_beside())
+    return tx.execute(query).first() is not None
+
+
+def codes(tx: Transaction) -> list[str]:
+    """Return the subjects that have files, by code; each is one look into the index, not one a file."""
+    first = select(func.min(files.c.subject).label("subject")).cte("walk", recursive=True)
+    after = select(func.min(files.c.subject)).where(files.c.subject > first.c.subject).scalar_subquery()
+    walk = first.union_all(select(after).where(first.c.subject.is_not(None)))
+    return list(tx.execute(select(walk.c.subject).where(walk.c.subject.is_not(None))).scalars())
+
+
+def holds_sealed(tx: Transaction, store_ids: Collection[str], subject: str | None = None) -> bool:
+    """Return whether a sealed copy is recorded in these stores."""
+    query = select(copies.c.id).where(copies.c.sealed, copies.c.store_id.in_(store_ids))
+    if subject is not None:
+        query = query.join(files, files.c.id == copies.c.file_id).where(files.c.subject == subject)
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def _has_good_beside() -> ColumnElement[bool]:
+    beside = copies.alias()
+    return exists().where(
+        and_(beside.c.file_id == copies.c.file_id, beside.c.store_id == copies.c.store_id, beside.c.bad_at.is_(None))
+    )
+
+
+def _is_removed() -> ColumnElement[bool]:
+    return and_(copies.c.bad_at.is_not(None), func.coalesce(copies.c.bad_reason, "") == REMOVED)
+
+
+def _pairs() -> Select[Any]:
+    return select(*_COLUMNS, *_FILE).join(files, files.c.id == copies.c.file_id)
+
+
+def _pair(row: Any) -> Pair:
+    return CopyRow(*row[: len(_COLUMNS)]), FileRow(*row[len(_COLUMNS) :])

@@ -1,0 +1,238 @@
+"""One read of files for two who want them: the objects of the files, and the archive they also go into.
+
+Both read in one order. Whoever comes to a block first reads it from the disk, and it is kept until the other
+has taken it, so nobody gets further ahead of the other than `WINDOW_BYTES`. The one behind never waits. One that
+does not move for long is left behind, and reads what it still wants by itself; so does whoever begins again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from ecogsafe.catalog.source_stat import SourceStat
+from ecogsafe.core.clock import monotonic
+from ecogsafe.transfer.parts import MIB
+from ecogsafe.transfer.source import READ_SIZE, FileSource
+
+#: how far one may read ahead of the other, and so what is kept in memory, about
+WINDOW_BYTES = 16 * MIB
+_LOOK_EVERY_S = 0.2
+
+
+class Side(IntEnum):
+    """The two who read."""
+
+    FILES = 0
+    ARCHIVE = 1
+
+    @property
+    def other(self) -> Side:
+        """The other one."""
+        return Side(1 - self)
+
+
+@dataclass(slots=True)
+class _Shared:
+    """One file; what there is of each side stands at the place of its number."""
+
+    #: where it begins in the order of all files, bytes
+    start: int
+    size: int
+    #: as the first who opened it found it
+    stat: SourceStat | None = None
+    #: the next block that the side wants
+    wanted: list[int] = field(default_factory=lambda: [0, 0])
+    is_over: list[bool] = field(default_factory=lambda: [False, False])
+    #: blocks that wait for the side
+    kept: tuple[dict[int, bytes], dict[int, bytes]] = field(default_factory=lambda: ({}, {}))
+    #: blocks that somebody reads now
+    being_read: set[int] = field(default_factory=set)
+
+
+class SharedReading:
+    """See the module; its methods are called from several threads.
+
+    Parameters
+    ----------
+    sizes
+        Bytes of each file, in the order in which both sides read.
+    patience_s
+        How long one waits for the other to move.
+    left_behind
+        Is told once of a side that is waited for no longer.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        stop: threading.Event,
+        patience_s: float,
+        left_behind: Callable[[Side], None],
+        window: int = WINDOW_BYTES,
+    ) -> None:
+        self._files: list[_Shared] = []
+        start = 0
+        for size in sizes:
+            self._files.append(_Shared(start, size))
+            start += size
+        self._stop = stop
+        self._patience_s = patience_s
+        self._left_behind = left_behind
+        self._window = window
+        self._changed = threading.Condition()
+        #: the first file that the side is not through with
+        self._first = [0, 0]
+        self._moved = [monotonic(), monotonic()]
+        self._is_gone = [False, False]
+        #: read from the disk so far
+        self.bytes_read = 0
+
+    def source(self, side: Side, number: int, opened: FileSource) -> SharedSource:
+        """Return file ``number``, which ``side`` has just opened, to be read together with the other side."""
+        shared = self._files[number]
+        with self._changed:
+            if shared.stat is None:
+                shared.stat = opened.stat
+            is_same = shared.stat == opened.stat and shared.size == opened.size
+        if side is Side.ARCHIVE:
+            # it is one thread, which never goes back but to begin all over
+            self.finish(side, *range(self._first[side], number))
+        if not is_same:
+            self.finish(side, number)
+        return SharedSource(self, side, number, opened)
+
+    def finish(self, side: Side, *numbers: int) -> None:
+        """``side`` is through with these files, or will not read them; it may do so again, by itself."""
+        with self._changed:
+            for number in numbers:
+                shared = self._files[number]
+                shared.is_over[side] = True
+                shared.kept[side].clear()
+            self._note_move(side)
+
+    def leave(self, side: Side) -> None:
+        """``side`` reads nothing more together with the other."""
+        with self._changed:
+            self._is_gone[side] = True
+            for shared in self._files:
+                shared.kept[side].clear()
+            self._note_move(side)
+
+    def take(self, side: Side, number: int, block: int, read: Callable[[], bytes]) -> bytes:
+        """Return a block of a file, from the other side or by ``read``; waits while it is too far ahead."""
+        shared = self._files[number]
+        together = self._wants(side, shared, block)
+        if together:
+            with self._changed:
+                kept = self._wait_for(side, shared, block)
+                if kept is not None:
+                    return kept
+        data: bytes | None = None
+        try:
+            data = read()
+        finally:
+            with self._changed:
+                shared.being_read.discard(block)
+                self.bytes_read += len(data or b"")
+                if together and data is not None:
+                    if self._wants(side.other, shared, block):
+                        shared.kept[side.other][block] = data
+                    self._taken(side, shared, block)
+                self._note_move(side)
+        return data
+
+    def _wait_for(self, side: Side, shared: _Shared, block: int) -> bytes | None:
+        """Return a block that the other side read, as soon as there is one; None if it is for ``side`` to read."""
+        began = monotonic()
+        while (kept := shared.kept[side].pop(block, None)) is None:
+            position = shared.start + block * READ_SIZE
+            if self._stop.is_set() or (block not in shared.being_read and self._may_read(side, position)):
+                shared.being_read.add(block)
+                return None
+            self._changed.wait(timeout=_LOOK_EVERY_S)
+            if monotonic() - max(began, self._moved[side.other]) > self._patience_s and not self._is_gone[side.other]:
+                self.leave(side.other)
+                self._left_behind(side.other)
+        self._taken(side, shared, block)
+        self._note_move(side)
+        return kept
+
+    def _taken(self, side: Side, shared: _Shared, block: int) -> None:
+        shared.wanted[side] = block + 1
+        # an archive that goes on passes over what its store has
+        for passed in [number for number in shared.kept[side] if number < block]:
+            del shared.kept[side][passed]
+
+    def _wants(self, side: Side, shared: _Shared, block: int) -> bool:
+        """Return whether the side will come to ``block``, together with the other."""
+        return not (self._is_gone[side] or shared.is_over[side]) and shared.wanted[side] <= block
+
+    def _may_read(self, side: Side, position: int) -> bool:
+        other = side.other
+        if self._is_gone[other]:
+            return True
+        while self._first[other] < len(self._files) and self._files[self._first[other]].is_over[other]:
+            self._first[other] += 1
+        if self._first[other] == len(self._files):
+            return True
+        behind = self._files[self._first[other]]
+        return position - (behind.start + behind.wanted[other] * READ_SIZE) < self._window
+
+    def _note_move(self, side: Side) -> None:
+        self._moved[side] = monotonic()
+        self._changed.notify_all()
+
+
+class SharedSource:
+    """A file that one side has open (`ecogsafe.transfer.source.RangedSource`)."""
+
+    rereadable = True
+
+    def __init__(self, reading: SharedReading, side: Side, number: int, opened: FileSource) -> None:
+        self._reading = reading
+        self._side = side
+        self._number = number
+        self._opened = opened
+        self.name = opened.name
+        self.size = opened.size
+        self.stat = opened.stat
+        #: the block that was read last, which a range may have ended in
+        self._last: tuple[int, bytes] = (-1, b"")
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the file from the start, block by block."""
+        for block in range(-(-self.size // READ_SIZE)):
+            yield self._block(block)
+
+    def read_into(self, view: memoryview, offset: int) -> None:
+        """Fill ``view`` with the bytes from ``offset`` on."""
+        done = 0
+        while done < len(view):
+            block, skipped = divmod(offset + done, READ_SIZE)
+            piece = memoryview(self._block(block))[skipped : skipped + len(view) - done]
+            view[done : done + len(piece)] = piece
+            done += len(piece)
+
+    def _block(self, block: int) -> bytes:
+        if self._last[0] != block:
+            start = block * READ_SIZE
+
+            def read() -> bytes:
+                return self._opened.read_at(start, min(READ_SIZE, self.size - start))
+
+            self._last = block, self._reading.take(self._side, self._number, block, read)
+            self._opened.forget_before(start)
+        return self._last[1]
+
+    def check_unchanged(self) -> None:
+        """Do what `FileSource` does: each side looks for itself."""
+        self._opened.check_unchanged()
+
+    def close(self) -> None:
+        """Close the file; this side is through with it."""
+        self._reading.finish(self._side, self._number)
+        self._opened.close()
