@@ -49,7 +49,7 @@ def one_by_one(tx: Transaction) -> Counted:
             else:
                 proof = c.stored_at if c.level == "stored" else max(c.checksum_at or "", restored or "")
                 states.append((c.store_id, LEVELS.index(c.level), proof[:13], (restored or "")[:13]))
-        kind = standing.kind_of(file.tree, file.path)
+        kind = standing.kind_of(file.path)
         found[file.subject, file.tree, kind, tuple(sorted(states)), "files"] += 1
         found[file.subject, file.tree, kind, tuple(sorted(states)), "bytes"] += file.size
         if file.freed_at:
@@ -309,7 +309,5 @@ def test_the_summaries_are_those_counted_one_by_one(catalog: Catalog, file_ids: 
 
 
 def test_what_kind_a_file_is_of() -> None:
-    assert standing.kind_of("video", "abcd1234/abcd1234_1/abcd1234_1_0001.avi") == "avi"
-    assert standing.kind_of("edf", "abcd1234_edf/abcd1234_1.edf") == "edf"
-    assert standing.kind_of("text", "abcd1234_vtc/abcd1234_1.txt") == "vtc"
-    assert standing.kind_of("text", "abcd1234_snc/abcd1234_1.txt") == "snc"
+    assert standing.kind_of("abcd1234/abcd1234_1/abcd1234_1_0001.avi") == "avi"
+    assert standing.kind_of("abcd1234_edf/abcd1234_1.EDF") == "edf"

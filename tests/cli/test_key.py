@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from ecogsafe.core.durable import write_atomically
 from ecogsafe.core.private import Secret
 from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.keys import generate_identity
-from ecogsafe.crypt.lab_key import open_lab_key
+from ecogsafe.crypt.lab_key import open_lab_key, protect
 from ecogsafe.service import key_changes
-from tests.cli.lab import PASSWORD, Lab, Result
+from tests.cli.lab import PASSWORD, WORK_FACTOR, Lab, Result
 from tests.cli.trees import digests
 
 NEW = "other words for the same key"
@@ -23,6 +24,12 @@ NEW = "other words for the same key"
 
 class Power(BaseException):
     """The machine goes off."""
+
+
+@pytest.fixture(autouse=True)
+def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let keys that are sealed again be as quick to open as those of these labs; `init` keeps the real ones."""
+    monkeypatch.setattr(key_changes, "protect", partial(protect, work_factor=WORK_FACTOR))
 
 
 @pytest.fixture
@@ -231,6 +238,52 @@ def test_a_sheet_for_another_place(sent: Lab) -> None:
     sent.home.rename(sent.folder / "lost")
     sent.here("init", "--recover", target)
     bring_back(sent)
+
+
+def test_another_lab_key(sent: Lab) -> None:
+    """Old copies and new ones come back, from the home, from its new sheet, and from the key copies."""
+    old_sheet = Path(shutil.copy(sent.home / "recovery-sheet.txt", sent.folder / "old-sheet.txt"))
+    before = {line for line in (sent.home / "recipients.txt").read_text().splitlines() if line.startswith("age1")}
+    done = sent.here("--json", "key", "rotate")
+    (told,) = [i for i in done.of("item") if "under_earlier_keys" in i.get("details", {})]
+    assert told["details"]["under_earlier_keys"] > 0
+    after = {line for line in (sent.home / "recipients.txt").read_text().splitlines() if line.startswith("age1")}
+    assert len(before - after) == len(after - before) == 1, "the lab key alone is another one"
+    send(sent, "b")
+    bring_back(sent)
+    assert "another lab key" in sent.here("key", "show").out
+    # the sheet of before adds nothing, and nothing is lost to it
+    assert "compared" in sent.here("--json", "key", "import", old_sheet).summary["message"]
+    sheet = Path(shutil.copy(sent.home / "recovery-sheet.txt", sent.folder / "new-sheet.txt"))
+    for source in (sheet, url(sent)):
+        sent.home.rename(sent.folder / f"lost-{len(list(sent.folder.iterdir()))}")
+        sent.here("init", "--recover", source)
+        bring_back(sent)
+    sent.here("catalog", "rebuild", "--from", url(sent))
+    assert "AGE-SECRET" not in "".join(sent.told)
+    # a home from the sheet of before lacks the new key, until the new sheet is imported
+    sent.home.rename(sent.folder / "lost at last")
+    sent.here("init", "--recover", old_sheet)
+    back = sent.folder / "refused"
+    back.mkdir()
+    sent.here("download", "--from", url(sent), "-d", back, "-s", sent.codes["b"], status=12)
+    sent.here("key", "import", sheet)
+    sent.here("download", "--from", url(sent), "-d", back, "-s", sent.codes["b"])
+
+
+def test_a_key_file_under_another_password(sent: Lab) -> None:
+    theirs = sent.folder / "theirs.age"
+    theirs.write_bytes(protect(generate_identity(), Secret(NEW.encode()), work_factor=WORK_FACTOR))
+    asked = sent.here("--json", "key", "import", theirs, status=12).error
+    assert "ECOGSAFE_IMPORT_PASSWORD_FILE" in asked["next"]
+    path = sent.folder / "import.txt"
+    path.touch(mode=0o600)
+    path.write_text(f"{NEW}\n")
+    env = {"ECOGSAFE_IMPORT_PASSWORD_FILE": str(path)}
+    assert sent.here("--json", "key", "import", theirs, status=2, env=env).error["code"] == "confirmation-needed"
+    sent.here("--yes", "key", "import", theirs, env=env)
+    bring_back(sent)
+    assert "another lab key" in sent.here("key", "show").out
 
 
 def test_acts_are_recorded(sent: Lab) -> None:

@@ -9,12 +9,16 @@ import pytest
 from tests.cli.conftest import applied, applied_lab, hand_over, lab, made_lab
 from tests.cli.lab import Lab
 from tests.service.key_places import places
+from tests.service.nightly_lab import backing_up, stores
+from tests.service.places_apart import disks_apart
 from tests.service.recordings_sent import made_recordings, recordings
 from tests.service.small_lab import in_memory, made_home, small_lab, store
 
 __all__ = [
     "applied",
     "applied_lab",
+    "backing_up",
+    "disks_apart",
     "in_memory",
     "lab",
     "made_home",
@@ -24,6 +28,7 @@ __all__ = [
     "recordings",
     "small_lab",
     "store",
+    "stores",
 ]
 
 

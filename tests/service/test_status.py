@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ecogsafe.catalog import copies, leases, runs, subjects
+from ecogsafe.catalog import copies, inventories, leases, runs, subjects
 from ecogsafe.core.errors import UsageError
 from ecogsafe.crypt.age_file import seal
 from ecogsafe.service.key_backup import back_up_keys
@@ -13,6 +13,7 @@ from ecogsafe.service.running import RUN_LEASE
 from ecogsafe.service.status import StatusReport, as_items, status
 from tests.service.small_lab import CODES, SmallLab
 
+pytestmark = pytest.mark.usefixtures("disks_apart")
 CODE = CODES[0]
 FIRST = f"{CODE}_edf/{CODE}_1.edf"
 
@@ -24,7 +25,7 @@ def configured(small: SmallLab, *lines: str) -> None:
 @pytest.fixture
 def lab_of_two(small_lab: SmallLab) -> SmallLab:
     """A policy of two copies, one place; two subjects with two recordings each."""
-    configured(small_lab, "[policy]", "copies = 2", "offsite = 0")
+    configured(small_lab, "[policy]", "copies = 2", "offsite = 0", "restored_within_days = 0")
     for code in CODES:
         for number in (1, 2):
             small_lab.edf(code, number)
@@ -104,18 +105,19 @@ def test_stored_only_is_not_proven(lab_of_two: SmallLab) -> None:
     with lab_of_two.writing() as tx:
         for copy, _ in copies.copies_of_subject(tx, CODE):
             tx.exec_driver_sql(f"UPDATE copies SET level = 'stored', checksum_at = NULL WHERE id = {copy.id}")
-    configured(lab_of_two, "[policy]", "copies = 1", "offsite = 0")
+    plain = ("[policy]", "copies = 1", "offsite = 0", "restored_within_days = 0")
+    configured(lab_of_two, *plain)
     assert [p.split(":")[0] for p in report(lab_of_two).problems] == [CODE]
-    configured(lab_of_two, "[policy]", "copies = 1", "offsite = 0", 'level = "stored"')
+    configured(lab_of_two, *plain, 'level = "stored"')
     assert not report(lab_of_two).unsafe
-    configured(lab_of_two, "[policy]", "copies = 1", "offsite = 0", 'level = "restored"')
+    configured(lab_of_two, *plain, 'level = "restored"')
     assert len(report(lab_of_two).problems) == 2
 
 
 def test_off_site(lab_of_two: SmallLab) -> None:
     lab_of_two.upload("e")
     url = lab_of_two.folder_store()
-    policy = ("[policy]", "copies = 1", "offsite = 1")
+    policy = ("[policy]", "copies = 1", "offsite = 1", "restored_within_days = 0")
     configured(lab_of_two, *policy)
     assert all("copies off site" in problem for problem in report(lab_of_two).problems)
     assert len(report(lab_of_two).problems) == 2
@@ -130,6 +132,62 @@ def test_one_subject(lab_of_two: SmallLab) -> None:
     found = report(lab_of_two, CODES[1])
     assert {s.subject for s in found.states} == {CODES[1]}
     assert len(found.problems) == 1
+
+
+def test_two_stores_on_one_device_count_once(lab_of_two: SmallLab) -> None:
+    lab_of_two.upload("e")
+    lab_of_two.upload("e", lab_of_two.folder_store("second"))
+    assert not report(lab_of_two).unsafe
+    with lab_of_two.writing() as tx:
+        tx.exec_driver_sql("UPDATE stores SET place = 'device:801'")
+    found = report(lab_of_two)
+    assert [lack.subject for lack in found.lacks] == list(CODES)
+    assert all("on one device count once" in problem for problem in found.problems)
+    with lab_of_two.writing() as tx:
+        # as a catalogue of before tells it: nobody knows, so it does not count as two
+        tx.exec_driver_sql("UPDATE stores SET place = NULL")
+    assert report(lab_of_two).unsafe
+
+
+def test_a_store_that_never_gave_anything_back_does_not_count(lab_of_two: SmallLab) -> None:
+    configured(lab_of_two, "[policy]", "copies = 1", "offsite = 0")
+    lab_of_two.upload("e")
+    found = report(lab_of_two)
+    assert all("0 of the 2 files it takes were brought back" in problem for problem in found.problems)
+    url = lab_of_two.folder_store()
+    assert found.lacks[0].next == f"ecogsafe verify {CODE} --store {url} --deep --sample 100"
+    lab_of_two.verify(subject=CODE, deep=True)
+    assert [lack.subject for lack in report(lab_of_two).lacks] == [CODES[1]]
+    with lab_of_two.writing() as tx:
+        tx.exec_driver_sql("UPDATE copies SET restored_at = '2020-01-01T00:00:00.000000Z'")
+    assert {lack.subject for lack in report(lab_of_two).lacks} == set(CODES), "what was brought back long ago counts"
+
+
+def test_each_lack_names_what_supplies_it(lab_of_two: SmallLab) -> None:
+    lab_of_two.upload("e")
+    assert {lack.next for lack in report(lab_of_two).lacks} == {"ecogsafe upload -d DIR --to a further place"}
+    second = lab_of_two.folder_store("second")
+    row = ("[[destination]]", 'name = "nas"', f'url = "{second}"', "[policy]", "copies = 2", "offsite = 0")
+    configured(lab_of_two, *row, "restored_within_days = 0")
+    assert {lack.next.split(";")[0] for lack in report(lab_of_two).lacks} == {"ecogsafe backup"}
+    (lab_of_two.folder / "store" / FIRST).unlink()
+    lab_of_two.verify(url=lab_of_two.folder_store())
+    (bad,) = [lack for lack in report(lab_of_two).lacks if lack.is_bad]
+    assert bad.next == f"ecogsafe verify {CODE} --store {lab_of_two.folder_store()} --repair"
+    assert report(lab_of_two).bad_found
+
+
+def test_removed_copies_of_a_withdrawn_subject_are_not_bad(lab_of_two: SmallLab) -> None:
+    lab_of_two.upload("e")
+    lab_of_two.upload("e", lab_of_two.folder_store("second"))
+    with lab_of_two.writing() as tx:
+        subjects.withdraw_subject(tx, CODE)
+        for copy, _ in copies.copies_of_subject(tx, CODE):
+            copies.mark_bad(tx, copy.id, inventories.REMOVED)
+    found = report(lab_of_two)
+    assert (found.lacks, found.bad) == ((), ())
+    cell = found.states[0].cells[0]
+    assert (cell.bad, cell.removed, cell.files) == (0, 2, 0)
 
 
 @pytest.mark.parametrize("code", ["fedcba98", "Quillfeather"])

@@ -17,6 +17,7 @@ from ecogsafe.core.errors import (
     ChecksumRefusedError,
     ObjectExistsError,
     StoreError,
+    StoreForbiddenError,
     StoreFullError,
     StoreRefusedError,
     StoreUnreachableError,
@@ -146,8 +147,8 @@ def test_an_upload_that_cannot_fit_is_refused_at_once(root: Path, store: Directo
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
-        (errno.EROFS, StoreRefusedError),
-        (errno.EACCES, StoreRefusedError),
+        (errno.EROFS, StoreForbiddenError),
+        (errno.EACCES, StoreForbiddenError),
         (errno.EDQUOT, StoreFullError),
         (errno.EIO, StoreUnreachableError),
         (errno.ESTALE, StoreUnreachableError),

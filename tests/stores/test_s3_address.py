@@ -239,7 +239,7 @@ def test_another_kind_of_signature_is_refused_not_guessed(kind: Any) -> None:
         config=Config(signature_version=kind),
     )
     with pytest.raises(UnsupportedSignatureVersionError):
-        Addresses(client, "lab-video", verify=None, connections=2).present()
+        Addresses(lambda: client, "lab-video", verify=None, connections=2).present()
     client.close()
 
 

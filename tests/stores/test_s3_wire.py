@@ -20,6 +20,7 @@ from ecogsafe.core.errors import (
     StoreBusyError,
     StoreCredentialsError,
     StoreError,
+    StoreForbiddenError,
     StoreRefusedError,
     StoreUnreachableError,
 )
@@ -273,7 +274,11 @@ def test_an_object_of_which_the_store_tells_another_checksum_is_told_as_it_is(
         (error("SignatureDoesNotMatch", 403), StoreCredentialsError, "credentials were refused"),
         (error("SlowDown", 503), StoreBusyError, "busy (SlowDown)"),
         (error("InternalError", 500), StoreUnreachableError, "fault (InternalError)"),
-        (Answer(status=403, headers={"Date": "?"}, body=b"<html>no</html>"), StoreRefusedError, "refuses access (403)"),
+        (
+            Answer(status=403, headers={"Date": "?"}, body=b"<html>no</html>"),
+            StoreForbiddenError,
+            "refuses access (403)",
+        ),
         # it is long past there
         (Answer(status=403, body=b"<html>no</html>"), StoreRefusedError, "the clock here"),
         (Answer(status=400, body=b"<Error><Code>" + b"x" * 90_000), StoreRefusedError, "refused (400)"),

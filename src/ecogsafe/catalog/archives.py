@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import and_, delete, func, insert, select, update
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import Tree
@@ -251,6 +251,20 @@ def stands(tx: Transaction, row: VolumeRow) -> bool:
     """Return whether a good copy of the volume is recorded in its store."""
     here = and_(copies.c.store_id == row.store_id, copies.c.key == row.key, copies.c.bad_at.is_(None))
     return tx.execute(select(copies.c.id).where(here)).first() is not None
+
+
+def count_elsewhere(tx: Transaction, volume_id: int) -> tuple[int, int]:
+    """Return how many files a volume holds, and of how many a good copy stands outside it."""
+    beside, other = copies.alias(), archive_members.alias()
+    alone = exists().where(beside.c.file_id == archive_members.c.file_id, beside.c.bad_at.is_(None))
+    within = (
+        select(other.c.file_id)
+        .join(beside, beside.c.file_id == other.c.volume_id)
+        .where(other.c.file_id == archive_members.c.file_id, other.c.volume_id != volume_id, beside.c.bad_at.is_(None))
+        .exists()
+    )
+    here = select(func.count()).select_from(archive_members).where(archive_members.c.volume_id == volume_id)
+    return tx.execute(here).scalar_one(), tx.execute(here.where(or_(alone, within))).scalar_one()
 
 
 def digests_of(members: Sequence[MemberRow]) -> Mapping[int, str]:

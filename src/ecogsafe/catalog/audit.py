@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
-from sqlalchemy import insert, or_, select
+from sqlalchemy import bindparam, insert, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from ecogsafe.catalog import meta
@@ -57,6 +57,10 @@ class AuditRow:
 _COLUMNS = columns_of(AuditRow, audit)
 #: all columns after the hash
 _REST = tuple(f.name for f in fields(AuditRow))[4:]
+# built once: every act is appended
+_NEWEST = select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
+_NEWEST_OF_RUN = select(audit.c.hash).where(audit.c.run_id == bindparam("a_run")).order_by(audit.c.seq.desc()).limit(1)
+_ADD = insert(audit)
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
 
 
@@ -108,9 +112,8 @@ def append_all(
     """Add ``acts`` to the record in their order, in the caller's transaction, and return their rows."""
     if not acts:
         return []
-    newest = tx.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
-    of_run = select(audit.c.hash).where(audit.c.run_id == run_id).order_by(audit.c.seq.desc()).limit(1)
-    before = tx.execute(of_run).scalar() or (newest.hash if newest else BEGINNING)
+    newest = tx.execute(_NEWEST).first()
+    before = tx.execute(_NEWEST_OF_RUN, {"a_run": run_id}).scalar() or (newest.hash if newest else BEGINNING)
     seq = newest.seq if newest else 0
     now = utc_stamp()
     rows: list[AuditRow] = []
@@ -120,7 +123,7 @@ def append_all(
         after = _hash(seq, run_id, before, rest)
         rows.append(AuditRow(seq, run_id, before, after, *rest))
         before = after
-    tx.execute(insert(audit), [values_of(row) for row in rows])
+    tx.execute(_ADD, [values_of(row) for row in rows])
     meta.set(tx, _HEAD, f"{seq} {before}")
     return rows
 

@@ -61,6 +61,11 @@ class CopyRow:
 _BATCH = 500
 _COLUMNS = columns_of(CopyRow, copies)
 _FILE = columns_of(FileRow, files)
+# built once: every file that is sent is recorded
+_ADD = insert(copies)
+_KNOWN_KEYS = select(copies.c.key).where(
+    copies.c.store_id == bindparam("a_store"), copies.c.key.in_(bindparam("keys", expanding=True))
+)
 _TIME_OF = {"stored": copies.c.stored_at, "checksum": copies.c.checksum_at, "restored": copies.c.restored_at}
 
 
@@ -70,10 +75,8 @@ def record_copies(tx: Transaction, rows: Sequence[CopyRow]) -> None:
     for store_id in {row.store_id for row in rows}:
         keys = [row.key for row in rows if row.store_id == store_id]
         for start in range(0, len(keys), _BATCH):
-            query = select(copies.c.key).where(
-                copies.c.store_id == store_id, copies.c.key.in_(keys[start : start + _BATCH])
-            )
-            known |= {(store_id, key) for key in tx.execute(query).scalars()}
+            asked = {"a_store": store_id, "keys": keys[start : start + _BATCH]}
+            known |= {(store_id, key) for key in tx.execute(_KNOWN_KEYS, asked).scalars()}
     new: list[dict[str, Any]] = []
     others: list[CopyRow] = []
     for row in rows:
@@ -83,7 +86,7 @@ def record_copies(tx: Transaction, rows: Sequence[CopyRow]) -> None:
             known.add((row.store_id, row.key))
             new.append(_without_id(row))
     if new:
-        tx.execute(insert(copies), new)
+        tx.execute(_ADD, new)
     for row in others:
         record_copy(tx, row)
 

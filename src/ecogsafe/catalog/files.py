@@ -83,6 +83,24 @@ class FileTotals:
 
 
 _COLUMNS = columns_of(FileRow, files)
+# built once: every file that is sent is noted
+_CONTENTS = (
+    select(*_COLUMNS)
+    .where(files.c.tree == bindparam("a_tree"), files.c.path.in_(bindparam("paths", expanding=True)))
+    .order_by(files.c.id.desc())
+)
+_CURRENT_IDS = select(files.c.path, files.c.id).where(
+    files.c.tree == bindparam("a_tree"),
+    files.c.path.in_(bindparam("paths", expanding=True)),
+    files.c.superseded_at.is_(None),
+)
+_ADD = insert(files)
+_CHANGED = ("size", "mtime_ns", "inode", "device", "segment", "sha256")
+_CHANGE = (
+    update(files)
+    .where(files.c.id == bindparam("an_id"))
+    .values(freed_at=None, superseded_at=None, **{name: bindparam(f"the_{name}") for name in _CHANGED})
+)
 
 
 def check_path(path: str, subject: str) -> None:
@@ -130,17 +148,16 @@ def upsert_files(tx: Transaction, seen: Sequence[SeenFile]) -> list[int]:
             added.append(values | {"first_seen": now})
         else:
             digest = one.sha256 if one.sha256 is not None else found.sha256
-            moved = {name: values[name] for name in ("size", "mtime_ns", "inode", "device", "segment")}
-            changed.append(moved | {"an_id": found.id, "sha256": digest})
+            now_so = values | {"sha256": digest}
+            changed.append({f"the_{name}": now_so[name] for name in _CHANGED} | {"an_id": found.id})
         ids.append(None if found is None else found.id)
-    here = update(files).where(files.c.id == bindparam("an_id"))
     if replaced:
-        tx.execute(here.values(superseded_at=now), replaced)
+        tx.execute(update(files).where(files.c.id == bindparam("an_id")).values(superseded_at=now), replaced)
     if changed:
-        tx.execute(here.values(freed_at=None, superseded_at=None), changed)
+        tx.execute(_CHANGE, changed)
     if not added:
         return [number for number in ids if number is not None]
-    tx.execute(insert(files), added)
+    tx.execute(_ADD, added)
     return _current_ids(tx, seen)
 
 
@@ -150,8 +167,7 @@ def _contents(tx: Transaction, seen: Sequence[SeenFile]) -> dict[tuple[str, str]
     for tree in {one.tree for one in seen}:
         paths = [one.path for one in seen if one.tree == tree]
         for start in range(0, len(paths), _BATCH):
-            query = select(*_COLUMNS).where(files.c.tree == tree, files.c.path.in_(paths[start : start + _BATCH]))
-            for row in tx.execute(query.order_by(files.c.id.desc())):
+            for row in tx.execute(_CONTENTS, {"a_tree": tree, "paths": paths[start : start + _BATCH]}):
                 found.setdefault((tree, row.path), []).append(FileRow(*row))
     return found
 
@@ -162,8 +178,7 @@ def _current_ids(tx: Transaction, seen: Sequence[SeenFile]) -> list[int]:
     for tree in {one.tree for one in seen}:
         paths = [one.path for one in seen if one.tree == tree]
         for start in range(0, len(paths), _BATCH):
-            here = (files.c.tree == tree, files.c.path.in_(paths[start : start + _BATCH]))
-            for row in tx.execute(select(files.c.path, files.c.id).where(*here, files.c.superseded_at.is_(None))):
+            for row in tx.execute(_CURRENT_IDS, {"a_tree": tree, "paths": paths[start : start + _BATCH]}):
                 numbers[tree, row.path] = row.id
     return [numbers[one.tree, one.path] for one in seen]
 

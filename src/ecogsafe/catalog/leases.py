@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 
 from ecogsafe.catalog.database import Transaction, database_time
 from ecogsafe.catalog.rows import columns_of, insert_numbered
@@ -35,6 +35,19 @@ class Lease:
 
 _OF_UPLOADS = "upload:"
 _COLUMNS = columns_of(Lease, leases)
+# built once: a lease is taken for every large file
+_FORGET_STALE = delete(leases).where(
+    # those of uploads too: a run that was killed never comes back for them, and no name is taken twice there
+    or_(leases.c.name == bindparam("a_name"), leases.c.name.startswith(_OF_UPLOADS)),
+    leases.c.expires_at <= bindparam("now"),
+)
+_HOLDERS = (
+    select(*_COLUMNS)
+    .where(leases.c.name == bindparam("a_name"), leases.c.expires_at > bindparam("now"))
+    .order_by(leases.c.fence)
+)
+_GIVE_UP = delete(leases).where(leases.c.name == bindparam("a_name"), leases.c.owner == bindparam("an_owner"))
+_RELEASE = delete(leases).where(leases.c.fence == bindparam("a_fence"))
 
 
 def stamp(time: datetime) -> str:
@@ -69,10 +82,8 @@ def acquire(
         Another owner's lease stands in the way.
     """
     now = database_time(tx)
-    # those of uploads too: a run that was killed never comes back for them, and no name is taken twice there
-    stale = or_(leases.c.name == name, leases.c.name.startswith(_OF_UPLOADS))
-    tx.execute(delete(leases).where(stale, leases.c.expires_at <= stamp(now)))
-    for held in holders(tx, name):
+    tx.execute(_FORGET_STALE, {"a_name": name, "now": stamp(now)})
+    for held in _holders(tx, name, now):
         if held.owner == owner or (shared and held.shared):
             continue
         if gone is not None and gone(held.owner):
@@ -83,7 +94,7 @@ def acquire(
             f"another run on {held.host} holds it since {held.acquired_at}",
             next="wait until it has ended, then run again",
         )
-    tx.execute(delete(leases).where(leases.c.name == name, leases.c.owner == owner))
+    tx.execute(_GIVE_UP, {"a_name": name, "an_owner": owner})
     values: dict[str, Any] = {
         "name": name,
         "owner": owner,
@@ -120,7 +131,7 @@ def renew_all(tx: Transaction, owner: str, ttl_s: float) -> None:
 
 def release(tx: Transaction, lease: Lease) -> None:
     """Give ``lease`` back; one that is no longer held is none the worse."""
-    tx.execute(delete(leases).where(leases.c.fence == lease.fence))
+    tx.execute(_RELEASE, {"a_fence": lease.fence})
 
 
 def release_all(tx: Transaction, owner: str) -> None:
@@ -130,6 +141,8 @@ def release_all(tx: Transaction, owner: str) -> None:
 
 def holders(tx: Transaction, name: str) -> list[Lease]:
     """Return who holds ``name`` now, the longest first."""
-    now = stamp(database_time(tx))
-    query = select(*_COLUMNS).where(leases.c.name == name, leases.c.expires_at > now).order_by(leases.c.fence)
-    return [Lease(*row) for row in tx.execute(query)]
+    return _holders(tx, name, database_time(tx))
+
+
+def _holders(tx: Transaction, name: str, now: datetime) -> list[Lease]:
+    return [Lease(*row) for row in tx.execute(_HOLDERS, {"a_name": name, "now": stamp(now)})]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     Column,
     Connection,
+    Insert,
     Table,
     insert,
 )
@@ -36,9 +37,14 @@ def _fields_of(kind: type[DataclassInstance]) -> tuple[tuple[str, ...], Callable
     return names, attrgetter(*names)
 
 
+@cache
+def _insert(table: Table) -> Insert:
+    return insert(table)
+
+
 def insert_numbered(tx: Connection, table: Table, values: dict[str, Any]) -> int:
     """Add a row and return the number the database gave it."""
-    key = tx.execute(insert(table).values(values)).inserted_primary_key
+    key = tx.execute(_insert(table), values).inserted_primary_key
     if key is None:
         raise TypeError(f"{table.name} does not number its rows")
     return int(key[0])

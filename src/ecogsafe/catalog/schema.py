@@ -1,7 +1,8 @@
 """The tables of the catalogue, as the newest migration leaves them.
 
 No column holds an identifier: subjects are codes, files are paths below OUT (which begin with a code).
-The migrations build the tables; a test compares the two. Times are `ecogsafe.core.clock.utc_stamp`
+The migrations build the tables (and alone say what PostgreSQL needs beside, so that only who uses it loads what
+SQLAlchemy has for it); a test compares the two. Times are `ecogsafe.core.clock.utc_stamp`
 texts, digests are lower-case hexadecimal unless a column is a BLOB.
 """
 
@@ -146,7 +147,6 @@ files = Table(
         "path",
         unique=True,
         sqlite_where=text("superseded_at IS NULL"),
-        postgresql_where=text("superseded_at IS NULL"),
     ),
     Index("ix_files_subject", "subject", "superseded_at", "tree", "freed_at", "size"),
     sqlite_autoincrement=True,
@@ -274,7 +274,6 @@ copies = Table(
         "store_id",
         "key",
         sqlite_where=text("bad_at IS NOT NULL"),
-        postgresql_where=text("bad_at IS NOT NULL"),
     ),
     sqlite_autoincrement=True,
 )

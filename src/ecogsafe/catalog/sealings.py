@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.guarded import guarded_insert, parameter
@@ -63,6 +63,15 @@ _PART = columns_of(PartRow, parts)
 _ADD_PART = guarded_insert(
     parts, exists().where(sealings.c.id == parameter(parts.c.sealing_id), sealings.c.state == "open")
 )
+# built once: what a large file needs of the catalogue
+_ADD_SEALING = insert(sealings)
+_SEALING = select(*_COLUMNS, *_STAT).where(sealings.c.id == bindparam("an_id"))
+_FORGET_PARTS = delete(parts).where(parts.c.sealing_id == bindparam("an_id"))
+_END = (
+    update(sealings)
+    .where(sealings.c.id == bindparam("an_id"), sealings.c.state == "open")
+    .values(state=bindparam("ended"), wrapped_key=None)
+)
 
 
 def _sealing_of(row: Any) -> SealingRow:
@@ -74,12 +83,12 @@ def add_sealing(tx: Transaction, row: SealingRow) -> None:
     """Keep a new sealing; durable before its first part is added."""
     values = values_of(row)
     values |= values_of(values.pop("source"))
-    tx.execute(insert(sealings).values(values))
+    tx.execute(_ADD_SEALING, values)
 
 
 def sealing(tx: Transaction, sealing_id: str) -> SealingRow | None:
     """Return the sealing ``sealing_id``."""
-    row = tx.execute(select(*_COLUMNS, *_STAT).where(sealings.c.id == sealing_id)).first()
+    row = tx.execute(_SEALING, {"an_id": sealing_id}).first()
     return None if row is None else _sealing_of(row)
 
 
@@ -140,9 +149,5 @@ def abandon_sealing(tx: Transaction, sealing_id: str) -> None:
 
 
 def _end(tx: Transaction, sealing_id: str, state: str) -> None:
-    tx.execute(delete(parts).where(parts.c.sealing_id == sealing_id))
-    tx.execute(
-        update(sealings)
-        .where(sealings.c.id == sealing_id, sealings.c.state == "open")
-        .values(state=state, wrapped_key=None)
-    )
+    tx.execute(_FORGET_PARTS, {"an_id": sealing_id})
+    tx.execute(_END, {"an_id": sealing_id, "ended": state})

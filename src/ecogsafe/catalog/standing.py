@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import CompoundSelect, bindparam, delete, func, insert, select
 
+from ecogsafe.catalog import inventories
 from ecogsafe.catalog.copies import LEVELS
 from ecogsafe.catalog.database import Transaction
-from ecogsafe.catalog.inventories import REMOVED
 from ecogsafe.catalog.schema import alike, archive_members, copies, files, standings, touched
 
 #: letters of a stamp up to its hour
 _HOUR = 13
 _RANKS = {level: rank for rank, level in enumerate(LEVELS)}
-_BAD_RANK, _REMOVED_RANK = -1, -2
+#: ranks of copies that are not good
+BAD, REMOVED = -1, -2
 
 
 class Group(NamedTuple):
@@ -128,14 +129,12 @@ def _now(tx: Transaction, due: CompoundSelect[Any]) -> dict[int, Standing]:
         text = texts.get(states)
         if text is None:
             text = texts[states] = json.dumps(states, separators=(",", ":"))
-        found[file_id] = Standing(Group(subject, tree, kind_of(tree, path), text), size, freed_at is not None)
+        found[file_id] = Standing(Group(subject, tree, kind_of(path), text), size, freed_at is not None)
     return found
 
 
-def kind_of(tree: str, path: str) -> str:
-    """Return what kind of file stands at ``path``: its extension; of text output ``vtc`` or ``snc``."""
-    if tree == "text":
-        return path.partition("/")[0].rpartition("_")[2]
+def kind_of(path: str) -> str:
+    """Return what kind of file stands at ``path``: its extension."""
     return path.rpartition(".")[2].lower()
 
 
@@ -164,7 +163,7 @@ def _state(
     reason: str | None,
 ) -> tuple[str, int, str, str]:
     if bad_at is not None:
-        return store_id, _REMOVED_RANK if reason == REMOVED else _BAD_RANK, "", ""
+        return store_id, REMOVED if reason == inventories.REMOVED else BAD, "", ""
     rank = _RANKS[level]  # type: ignore[index]
     proof = stored if rank == 0 else max(checksum or "", restored or "")
     return store_id, rank, proof[:_HOUR], (restored or "")[:_HOUR]

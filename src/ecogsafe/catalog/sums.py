@@ -23,7 +23,7 @@ from sqlalchemy import delete, func, insert, select, update
 from ecogsafe.catalog.copies import LEVELS
 from ecogsafe.catalog.database import Catalog, Transaction
 from ecogsafe.catalog.schema import alike, touched
-from ecogsafe.catalog.standing import Group, Numbers, changes, is_pending, keep_standings
+from ecogsafe.catalog.standing import BAD, REMOVED, Group, Numbers, changes, is_pending, keep_standings
 from ecogsafe.core.errors import EcogsafeError
 
 #: changes that are put in their place at once: nobody waits longer for the catalogue than for so many
@@ -75,7 +75,7 @@ class AlikeFiles:
     """Current files of one tree and kind of which the same is held in the same stores."""
 
     tree: str
-    #: ``avi``, ``edf``, ``erd``, …; of text ``vtc`` and ``snc``
+    #: its extension: ``avi``, ``edf``, ``erd``, …
     kind: str
     #: every copy, those in archives too
     held: tuple[CopyState, ...]
@@ -109,7 +109,7 @@ class SubjectSums:
 def _summary(
     subject: str, tree: str, store_id: str, found: Iterable[tuple[AlikeFiles, list[CopyState]]]
 ) -> CopySummary:
-    by_rank = dict.fromkeys(range(-2, len(LEVELS)), 0)
+    by_rank = dict.fromkeys((REMOVED, BAD, *range(len(LEVELS))), 0)
     size = proven = 0
     proofs: set[str] = set()
     restored: set[str] = set()
@@ -121,18 +121,21 @@ def _summary(
         proven += files.files if any(state.rank > 0 for state in good) else 0
         proofs |= {state.proven for state in good}
         restored |= {state.restored for state in good if state.restored}
+    stored, checksum, restored_now = (by_rank[rank] for rank in range(len(LEVELS)))
     return CopySummary(
-        subject,
-        tree,
-        store_id,
-        sum(by_rank[rank] for rank in range(len(LEVELS))),
-        size,
-        *(by_rank[rank] for rank in range(len(LEVELS))),
+        subject=subject,
+        tree=tree,
+        store_id=store_id,
+        files=stored + checksum + restored_now,
+        bytes=size,
+        stored=stored,
+        checksum=checksum,
+        restored=restored_now,
         oldest_evidence=stamp_of_hour(min(proofs)) if proofs else None,
         newest_restored=stamp_of_hour(max(restored)) if restored else None,
-        bad=by_rank[-1],
+        bad=by_rank[BAD],
         proven_files=proven,
-        removed=by_rank[-2],
+        removed=by_rank[REMOVED],
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.guarded import guarded_insert, parameter
@@ -70,22 +70,55 @@ _ADD_ACK = guarded_insert(
     ),
     ~exists().where(leases.c.name == parameter(leases.c.name, "lease"), leases.c.fence > parameter(uploads.c.fence)),
 )
+# built once: what a large file needs of the catalogue
+_ADD_UPLOAD = insert(uploads)
+_UPLOAD_OF = select(*_UPLOAD).where(uploads.c.token == bindparam("a_token"))
+_SET_UPLOAD_ID = (
+    update(uploads).where(uploads.c.token == bindparam("a_token")).values(upload_id=bindparam("the_upload_id"))
+)
+_TAKE_OVER = (
+    update(uploads)
+    .where(uploads.c.token == bindparam("a_token"))
+    .values(owner=bindparam("the_owner"), fence=bindparam("the_fence"))
+)
+_FENCE = select(uploads.c.fence).where(uploads.c.token == bindparam("a_token"))
+_NEWEST_FENCE = select(func.max(leases.c.fence)).where(leases.c.name == bindparam("a_name"))
+_OF_TOKENS = select(uploads.c.token).where(uploads.c.token.in_(bindparam("tokens", expanding=True)))
+_OPEN = select(*_UPLOAD).where(uploads.c.state == "open").order_by(uploads.c.created_at, uploads.c.token)
+_OPEN_OF_KEY = _OPEN.where(uploads.c.store_id == bindparam("a_store"), uploads.c.key == bindparam("a_key"))
+_OPEN_OF_SEALING = _OPEN.where(uploads.c.sealing_id == bindparam("a_sealing"))
+_FORGET_ACKS = delete(acks_table).where(acks_table.c.token == bindparam("a_token"))
+_END = (
+    update(uploads)
+    .where(uploads.c.token == bindparam("a_token"), uploads.c.state == "open")
+    .values(state=bindparam("ended"))
+)
+_ADD_INTENTS = insert(intents)
+_INTENTS_OF = select(*_INTENT).where(intents.c.token.in_(bindparam("tokens", expanding=True)))
+_SETTLE = (
+    update(intents).where(intents.c.token.in_(bindparam("tokens", expanding=True))).values(state=bindparam("settled"))
+)
+_OPEN_INTENTS_OF = select(intents.c.token, intents.c.key).where(
+    intents.c.store_id == bindparam("a_store"),
+    intents.c.key.in_(bindparam("keys", expanding=True)),
+    intents.c.state == "open",
+)
 
 
 def add_upload(tx: Transaction, row: UploadRow) -> None:
     """Keep a new upload; durable before the store is asked to begin it."""
-    tx.execute(insert(uploads).values(values_of(row)))
+    tx.execute(_ADD_UPLOAD, values_of(row))
 
 
 def upload(tx: Transaction, token: str) -> UploadRow | None:
     """Return the upload ``token``."""
-    row = tx.execute(select(*_UPLOAD).where(uploads.c.token == token)).first()
+    row = tx.execute(_UPLOAD_OF, {"a_token": token}).first()
     return None if row is None else UploadRow(*row)
 
 
 def set_upload_id(tx: Transaction, token: str, upload_id: str) -> None:
     """Keep the store's name of the upload."""
-    tx.execute(update(uploads).where(uploads.c.token == token).values(upload_id=upload_id))
+    tx.execute(_SET_UPLOAD_ID, {"a_token": token, "the_upload_id": upload_id})
 
 
 def take_over(tx: Transaction, token: str, *, owner: str, fence: int) -> None:
@@ -97,15 +130,14 @@ def take_over(tx: Transaction, token: str, *, owner: str, fence: int) -> None:
         A newer owner has taken it.
     """
     _check_fence(tx, token, fence)
-    tx.execute(update(uploads).where(uploads.c.token == token).values(owner=owner, fence=fence))
+    tx.execute(_TAKE_OVER, {"a_token": token, "the_owner": owner, "the_fence": fence})
 
 
 def tokens_of_uploads(tx: Transaction, tokens: Sequence[str]) -> list[str]:
     """Return those of ``tokens`` that are of uploads in parts."""
     found: list[str] = []
     for start in range(0, len(tokens), _BATCH):
-        query = select(uploads.c.token).where(uploads.c.token.in_(tokens[start : start + _BATCH]))
-        found += tx.execute(query).scalars()
+        found += tx.execute(_OF_TOKENS, {"tokens": tokens[start : start + _BATCH]}).scalars()
     return found
 
 
@@ -119,7 +151,11 @@ def open_uploads(
     tx: Transaction, store_id: str | None = None, key: str | None = None, *, sealing_id: str | None = None
 ) -> list[UploadRow]:
     """Return the uploads neither done nor aborted, oldest first."""
-    query = select(*_UPLOAD).where(uploads.c.state == "open").order_by(uploads.c.created_at, uploads.c.token)
+    if store_id is not None and key is not None and sealing_id is None:
+        return [UploadRow(*row) for row in tx.execute(_OPEN_OF_KEY, {"a_store": store_id, "a_key": key})]
+    if sealing_id is not None and store_id is None and key is None:
+        return [UploadRow(*row) for row in tx.execute(_OPEN_OF_SEALING, {"a_sealing": sealing_id})]
+    query = _OPEN
     if store_id is not None:
         query = query.where(uploads.c.store_id == store_id)
     if key is not None:
@@ -131,8 +167,8 @@ def open_uploads(
 
 def _check_fence(tx: Transaction, token: str, fence: int) -> None:
     newest = max(
-        tx.execute(select(uploads.c.fence).where(uploads.c.token == token)).scalar_one(),
-        tx.execute(select(func.max(leases.c.fence)).where(leases.c.name == f"upload:{token}")).scalar() or 0,
+        tx.execute(_FENCE, {"a_token": token}).scalar_one(),
+        tx.execute(_NEWEST_FENCE, {"a_name": f"upload:{token}"}).scalar() or 0,
     )
     if fence < newest:
         raise LockedError("upload", "another run has taken it over", safe="It goes on there")
@@ -180,8 +216,8 @@ def abort_upload(tx: Transaction, token: str) -> None:
 
 
 def _end(tx: Transaction, token: str, state: str) -> None:
-    tx.execute(delete(acks_table).where(acks_table.c.token == token))
-    tx.execute(update(uploads).where(uploads.c.token == token, uploads.c.state == "open").values(state=state))
+    tx.execute(_FORGET_ACKS, {"a_token": token})
+    tx.execute(_END, {"a_token": token, "ended": state})
 
 
 def add_intents(tx: Transaction, rows: Iterable[IntentRow]) -> None:
@@ -195,14 +231,13 @@ def add_intents(tx: Transaction, rows: Iterable[IntentRow]) -> None:
     batch = {row.token: row for row in rows}
     tokens = list(batch)
     for start in range(0, len(tokens), _BATCH):
-        known = select(*_INTENT).where(intents.c.token.in_(tokens[start : start + _BATCH]))
-        for found in tx.execute(known):
+        for found in tx.execute(_INTENTS_OF, {"tokens": tokens[start : start + _BATCH]}):
             old = IntentRow(*found)
             new = batch.pop(old.token)
             if replace(new, created_at=old.created_at, state=old.state) != old:
                 raise EcogsafeError("upload", "its token was used for another object")
     if batch:
-        tx.execute(insert(intents), [values_of(row) for row in batch.values()])
+        tx.execute(_ADD_INTENTS, [values_of(row) for row in batch.values()])
 
 
 def intents_for(tx: Transaction, store_id: str, key: str) -> list[IntentRow]:
@@ -231,8 +266,7 @@ def settle_intent(tx: Transaction, token: str, state: IntentState) -> None:
 def settle_intents(tx: Transaction, tokens: Sequence[str], state: IntentState) -> None:
     """Note what became of the intents."""
     for start in range(0, len(tokens), _BATCH):
-        change = update(intents).where(intents.c.token.in_(tokens[start : start + _BATCH]))
-        tx.execute(change.values(state=state))
+        tx.execute(_SETTLE, {"tokens": tokens[start : start + _BATCH], "settled": state})
 
 
 def void_other_intents(tx: Transaction, store_id: str, tokens: Mapping[str, str]) -> None:
@@ -249,10 +283,6 @@ def void_other_intents(tx: Transaction, store_id: str, tokens: Mapping[str, str]
     keys = list(tokens)
     stale: list[str] = []
     for start in range(0, len(keys), _BATCH):
-        query = select(intents.c.token, intents.c.key).where(
-            intents.c.store_id == store_id,
-            intents.c.key.in_(keys[start : start + _BATCH]),
-            intents.c.state == "open",
-        )
-        stale += [row.token for row in tx.execute(query) if row.token != tokens[row.key]]
+        asked = {"a_store": store_id, "keys": keys[start : start + _BATCH]}
+        stale += [row.token for row in tx.execute(_OPEN_INTENTS_OF, asked) if row.token != tokens[row.key]]
     settle_intents(tx, stale, "void")

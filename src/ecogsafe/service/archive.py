@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 from ecogsafe.core.errors import EcogsafeError, UsageError
-from ecogsafe.service.archive_planning import FileToArchive
+from ecogsafe.service.archive_planning import FileToArchive, in_order
 from ecogsafe.service.archive_request import ArchiveRequest
+from ecogsafe.service.archiving import Archiving, warm_place
 from ecogsafe.service.connections import connected
 from ecogsafe.service.folder_access import access_at
 from ecogsafe.service.outgoing import Outgoing, find_outgoing

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ecogsafe.core.errors import ConfigError, LockedError, StoreError, UsageError
-from ecogsafe.service.archive import archive_found
+from ecogsafe.core.errors import ConfigError, StoreError
+from ecogsafe.service.backup_archiving import ArchivesBeside, GoalArchive, plan_archives
 from ecogsafe.service.backup_places import Goal, goals_of, open_goals, raise_if_none_open
 from ecogsafe.service.backup_planning import plan_backup
 from ecogsafe.service.backup_subjects import Outbox, admit_subjects, find_outbox, raise_if_all_refused
@@ -22,11 +22,13 @@ from ecogsafe.service.upload import context_of, descriptor_of, make_up_for_keys,
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.ledger import Ledger
 from ecogsafe.transfer.pipeline import send_all
-from ecogsafe.transfer.work import Shipment, Status
+from ecogsafe.transfer.work import Outcome, Shipment, Status
 
 _KEPT = "What was sent is kept"
 #: files in a row, each tried again and again: the others need not wait for a place that went away
 _ENOUGH_FAILURES = 3
+#: files read at once beside an archive: with more, parts of files that wait for it could fill the memory it needs
+_READERS_BESIDE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +76,9 @@ def backup(run: Run, request: BackupRequest) -> None:
             pass_over=[goal.destination.url for goal in goals if goal.connection is None],
         )
         shipments = plan_backup(run, context, goals, outbox, root)
-        _send(run, context, shipments, goals, snapshots)
+        archives = plan_archives(run, context, goals, outbox, root, stack)
+        _send(run, context, shipments, archives, goals, snapshots)
         if not run.stop.is_set():
-            _archive(run, goals, outbox)
             verify_due(run, [goal for goal in goals if goal.is_open])
         snapshots.finish()
     run.check_stop(safe=_KEPT)
@@ -88,26 +90,42 @@ def backup(run: Run, request: BackupRequest) -> None:
 
 
 def _send(
-    run: Run, context: TransferContext, shipments: Sequence[Shipment], goals: Sequence[Goal], snapshots: Snapshots
+    run: Run,
+    context: TransferContext,
+    shipments: Sequence[Shipment],
+    archives: Sequence[GoalArchive],
+    goals: Sequence[Goal],
+    snapshots: Snapshots,
 ) -> None:
     """Send what was planned, every file from one read, and see which places failed."""
-    context.meter.files_total = len(shipments)
-    context.meter.bytes_total = sum(shipment.size for shipment in shipments)
+    plans = [archive.archiving.plan for archive in archives]
+    context.meter.files_total = len(shipments) + sum(plan.files_total for plan in plans)
+    context.meter.bytes_total = sum(s.size for s in shipments) + sum(plan.bytes_total for plan in plans)
     asked = Counter(place.store_id for shipment in shipments for place in shipment.places)
     ended: Counter[str] = Counter()
     there: Counter[str] = Counter()
     failed: dict[str, list[StoreError]] = {}
     troubles = StoreFailures(run)
-    sent = send_all(context, shipments)
-    # closed whatever happens here, so that no thread outlives the ledger it writes to
-    with context.meter, closing(sent) as ends:
-        for outcome in ends:
+    beside = ArchivesBeside(run, context, archives, shipments)
+
+    def outcomes() -> Generator[Outcome, None, None]:
+        # closed whatever happens here, so that no thread outlives the ledger it writes to
+        with closing(send_all(context, beside.shared, readers=_READERS_BESIDE)) as ends:
+            yield from ends
+        with closing(send_all(context, _not_lost(context, beside.others))) as ends:
+            yield from ends
+
+    with context.meter, beside, closing(outcomes()) as sent:
+        for outcome in sent:
             note_outcome(run, outcome, troubles)
             there[outcome.place.store_id] += outcome.status in (Status.DONE, Status.PRESENT)
             ended[outcome.place.store_id] += outcome.status is not Status.PAUSED
             if isinstance(outcome.error, StoreError):
                 failed.setdefault(outcome.place.store_id, []).append(outcome.error)
+            beside.forget_lost()
             snapshots.send_if_due()
+        beside.files_are_over()
+        beside.wait(snapshots.send_if_due)
     run.tell(context.meter.now())
     for goal in goals:
         store_id = goal.connection.store_id if goal.connection is not None else ""
@@ -124,23 +142,10 @@ def _send(
         run.check_all_ended(sum(ended[i] for i in left), sum(asked[i] for i in left), safe=_KEPT)
 
 
-def _archive(run: Run, goals: Sequence[Goal], outbox: Outbox) -> None:
-    """Fill the archive destinations, one after the other."""
-    for goal in goals:
-        if not goal.destination.archive or not goal.is_open:
-            continue
-        for data_type in goal.destination.types:
-            found = outbox.of_subjects(data_type)
-            request = goal.archive_request(outbox.folder, data_type).completed(run.home.settings())
-            if not found.files or not goal.is_open:
-                continue
-            try:
-                archive_found(run, request, [found])
-            except (StoreError, UsageError) as error:
-                goal.fail(run, error)
-            except LockedError as error:
-                # somebody archives one of these subjects by hand just now
-                run.fail(error)
+def _not_lost(context: TransferContext, shipments: Sequence[Shipment]) -> list[Shipment]:
+    """Return the shipments without the places that were given up before."""
+    left = [replace(s, places=tuple(p for p in s.places if p.store_id not in context.lost)) for s in shipments]
+    return [shipment for shipment in left if shipment.places]
 
 
 def _verdict(goals: Sequence[Goal], outbox: Outbox, whole: int) -> str:

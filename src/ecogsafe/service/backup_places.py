@@ -47,10 +47,11 @@ class Goal:
 
     def fail(self, run: Run, error: EcogsafeError) -> None:
         """Send nothing more there, and tell why by the name of the destination."""
-        if self.failure is None:
-            self.failure = error
-            run.counts["destinations_failed"] = run.counts.get("destinations_failed", 0) + 1
-            run.fail(error)
+        with run.counting:
+            if self.failure is None:
+                self.failure = error
+                run.counts["destinations_failed"] = run.counts.get("destinations_failed", 0) + 1
+                run.fail(error)
 
     def request(self, folder: Path, data_type: str) -> UploadRequest:
         """Return what `upload` would be asked for."""

@@ -23,6 +23,10 @@ from ecogsafe.transfer.receiving import Received, Reception
 MISSING = "it is missing from the store"
 
 
+#: of one that a store without checksums shows with another ETag: it was written once more, by whom nobody knows
+REPLACED = "it was replaced since it was stored; only a full read (--deep) tells what it is"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What one copy turned out to be; ``bad`` is the reason, None for a good one."""
@@ -82,6 +86,8 @@ class CopyCheck:
             return Verdict("stored", "another object stands in its place")
         if self._deep:
             return self._read(copy, file, info)
+        if not comparable and None not in (info.etag, copy.etag) and info.etag != copy.etag:
+            return Verdict("stored", REPLACED)
         self._meter.bytes_moved(copy.size, over_the_wire=False)
         return Verdict("checksum" if comparable else "stored", info=info)
 

@@ -6,11 +6,12 @@ import os
 import stat
 from pathlib import Path
 
+from ecogsafe.catalog import meta
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.core.config import Settings
 from ecogsafe.core.errors import EcogsafeError
 from ecogsafe.service.doctor_report import Report
-from ecogsafe.service.home import RESUME_KEY_SIZE, Home, PasswordSource
+from ecogsafe.service.home import LAB_KEY_COMING, RESUME_KEY_SIZE, Home, PasswordSource
 
 _AGE = b"age-encryption.org/v1\n-> scrypt "
 _ARMORED = b"-----BEGIN AGE ENCRYPTED FILE-----"
@@ -116,6 +117,10 @@ def check_key(report: Report, home: Home, catalog: Catalog, password: PasswordSo
             "only one key can open what is sealed: without a recovery key a lost password is the end",
             "ecogsafe key add-recipient, with the public half of a key that is kept elsewhere",
         )
+    with catalog.read() as tx:
+        rotates = bool(meta.get(tx, LAB_KEY_COMING))
+    if rotates:
+        report.bad("lab key", "a rotation of the lab key is unfinished", "ecogsafe key rotate goes on with it")
     try:
         begins = home.lab_key.read_bytes()[:64]
         if not begins.startswith((_AGE, _ARMORED)):

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from ecogsafe.catalog import clearances, revisions, subjects
 from ecogsafe.catalog.clearances import ClearanceRow
 from ecogsafe.catalog.database import Catalog
-from ecogsafe.core.errors import EcogsafeError, NotClearedError
+from ecogsafe.catalog.source_stat import SourceStat
+from ecogsafe.core.errors import EcogsafeError, NotClearedError, StoreError
 from ecogsafe.deid.scan import SCANNER_VERSION
 from ecogsafe.formats.edf_cleaning import has_cleaned_form
 from ecogsafe.formats.edf_header import read_header
@@ -59,6 +61,39 @@ class Gate:
         root
             Descriptor of DIR.
         """
+        row = self._clearance(file)
+        if isinstance(row, Refusal):
+            return row
+        try:
+            with (
+                FileSource(root, file.relative, name=file.shown) as source,
+                os.fdopen(os.dup(source.descriptor), "rb", buffering=0) as reader,
+            ):
+                return self._compare(file, reader, source.stat, row)
+        except EcogsafeError as error:
+            return Refusal(file, error.problem)
+        except OSError as error:
+            return Refusal(file, f"cannot be read ({os.strerror(error.errno or 0)})")
+
+    def judge_content(self, file: OutgoingFile, reader: BinaryIO, stat: SourceStat) -> Cleared | Refusal:
+        """Return whether what ``reader`` gives may leave unencrypted as ``file``; it is no file here.
+
+        Raises
+        ------
+        StoreError
+            The store that has it does not give it.
+        """
+        row = self._clearance(file)
+        if isinstance(row, Refusal):
+            return row
+        try:
+            return self._compare(file, reader, stat, row)
+        except StoreError:
+            raise
+        except EcogsafeError as error:
+            return Refusal(file, error.problem)
+
+    def _clearance(self, file: OutgoingFile) -> ClearanceRow | Refusal:
         revision, cleared = self._known(file.parts.code)
         row = cleared.get((file.tree, file.path))
         if revision is None or row is None:
@@ -67,24 +102,17 @@ class Gate:
             return Refusal(file, "was searched before further identifiers of this subject became known")
         if row.scanner_version != str(SCANNER_VERSION):
             return Refusal(file, "was searched by an older scanner, which may have missed something")
-        try:
-            with FileSource(root, file.relative, name=file.shown) as source:
-                return self._read(file, source, row)
-        except EcogsafeError as error:
-            return Refusal(file, error.problem)
-        except OSError as error:
-            return Refusal(file, f"cannot be read ({os.strerror(error.errno or 0)})")
+        return row
 
-    def _read(self, file: OutgoingFile, source: FileSource, row: ClearanceRow) -> Cleared | Refusal:
-        if source.size != row.size:
+    def _compare(self, file: OutgoingFile, reader: BinaryIO, stat: SourceStat, row: ClearanceRow) -> Cleared | Refusal:
+        if stat.size != row.size:
             return Refusal(file, "has another size than when it was searched")
-        with os.fdopen(os.dup(source.descriptor), "rb", buffering=0) as reader:
-            if file.kind in (Kind.EDF, Kind.BDF) and not has_cleaned_form(read_header(reader), file.parts.code):
-                return Refusal(file, "its header fields are not the ones that ecogsafe deid apply writes")
-            regions = tuple(text_regions(file.kind, reader))
-            if digest_of(reader, regions) != row.text_sha256:
-                return Refusal(file, "its text is not the one that was searched")
-        return Cleared(regions, row.text_sha256, source.stat)
+        if file.kind in (Kind.EDF, Kind.BDF) and not has_cleaned_form(read_header(reader), file.parts.code):
+            return Refusal(file, "its header fields are not the ones that ecogsafe deid apply writes")
+        regions = tuple(text_regions(file.kind, reader))
+        if digest_of(reader, regions) != row.text_sha256:
+            return Refusal(file, "its text is not the one that was searched")
+        return Cleared(regions, row.text_sha256, stat)
 
 
 def refuse(refusals: Sequence[Refusal]) -> NotClearedError:

@@ -32,7 +32,6 @@ from ecogsafe.core.errors import (
     VerificationError,
 )
 from ecogsafe.crypt.checksums import crc64nvme
-from ecogsafe.deid.journal_files import JournalFolder
 from ecogsafe.service.connections import connected, one_url
 from ecogsafe.service.folder_access import access_at
 from ecogsafe.service.home import Home
@@ -130,6 +129,9 @@ def _precious(home: Home) -> Iterator[tuple[str, str, bytes]]:
 
 
 def _journals(home: Home) -> Iterator[tuple[str, bytes]]:
+    # only here: every upload looks whether keys are to be copied, few find that they are
+    from ecogsafe.deid.journal_files import JournalFolder
+
     folder = JournalFolder(home.journals, seal=_no_key, open_sealed=_no_key)
     for journal in sorted(home.journals.glob("*.age")):
         yield journal.name, _read(home, f"journals/{journal.name}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,8 @@ from ecogsafe.service.running import Run
 _ITEM = "the key file"
 _MOST_BYTES = 1 << 28
 _SHOWN = 5
+#: a line of an identity file; a sheet speaks of such lines and holds none
+_SECRET = re.compile(rb"^\s*AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{20}", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def _read(source: Path) -> _Found:
         if header is not None and [stanza.kind for stanza in header.stanzas] == [PASSWORD_KIND]:
             return _Found(lab_key=data)
         return _Found(linking_key=data)
-    if b"AGE-SECRET-KEY-" in data.upper():
+    if _SECRET.search(data):
         raise LabKeyError(
             _ITEM,
             "is a secret key without a password; such a key does not belong into the home",

@@ -17,6 +17,8 @@ from ecogsafe.formats.kinds import Kind
 
 #: files of our own that are never sent
 _OURS = ".ecogsafe-"
+#: what `free` leaves in a folder
+NOTE_NAME = "WHERE-THE-DATA-WENT.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +161,8 @@ class _Names:
 def _walk(found: Outgoing, base: Path, names: _Names, below_dir: PurePosixPath) -> None:
     """Sort every entry below ``base`` into files of the form of one of the wanted trees, and the rest."""
     for relative, status in _entries(str(base), ""):
-        if relative.rpartition("/")[2].startswith(_OURS):
+        name = relative.rpartition("/")[2]
+        if name.startswith(_OURS) or name == NOTE_NAME:
             continue
         tree, path, parts = names.place(relative)
         if isinstance(status, OSError):

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ecogsafe.catalog.copies import LEVELS
+from ecogsafe.catalog.standing import REMOVED
 from ecogsafe.catalog.sums import AlikeFiles, CopyState
 from ecogsafe.core.config import Policy
 
 #: of a subject in a store, brought back at least; and of its bytes, one in so many
 SAMPLE_FILES = 20
 SAMPLE_SHARE = 100
-#: the `CopyState.rank` of a copy that is no longer wanted
-_REMOVED = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ def samples(files: Sequence[AlikeFiles], policy: Policy, now: datetime) -> dict[
     """
     found: dict[str, Sample] = {}
     for store_id in sorted({state.store_id for each in files for state in each.held}):
-        there = [each for each in files if any(s.store_id == store_id and s.rank != _REMOVED for s in each.held)]
+        there = [each for each in files if any(s.store_id == store_id and s.rank != REMOVED for s in each.held)]
         back = [each for each in there if any(_is_back(s, store_id, policy, now) for s in each.held)]
         found[store_id] = Sample(
             files=sum(each.files for each in there),

@@ -12,7 +12,6 @@ from ecogsafe.core.errors import EcogsafeError, ExitStatus, StoreError, UsageErr
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Recipient
 from ecogsafe.service.connections import Connection, connected
-from ecogsafe.service.gate import Gate, Refusal, refuse
 from ecogsafe.service.key_backup import back_up_stale_keys
 from ecogsafe.service.outgoing import Outgoing, find_outgoing, marked_subjects
 from ecogsafe.service.owner import is_dead
@@ -188,12 +187,16 @@ def hold_subjects(run: Run, outgoing: Outgoing) -> None:
 
 def _pass_gate(run: Run, outgoing: Outgoing, request: UploadRequest, root: int) -> dict[str, Cleared]:
     """Return the cleared text of every file that goes plain, by what messages call the file."""
+    plain = [file for file in outgoing.files if not request.seals(file)]
+    if not plain:
+        return {}
+    # only here: what searches text takes a tenth of a second to load, and most uploads are sealed
+    from ecogsafe.service.gate import Gate, Refusal, refuse
+
     gate = Gate(run.catalog)
     cleared: dict[str, Cleared] = {}
     refusals: list[Refusal] = []
-    for file in outgoing.files:
-        if request.seals(file):
-            continue
+    for file in plain:
         run.check_stop(safe="Nothing was sent")
         verdict = gate.judge(file, root)
         if isinstance(verdict, Refusal):

@@ -14,7 +14,7 @@ from ecogsafe.service.snapshots import snapshot_everywhere
 from ecogsafe.service.verify_listing import Listings
 from ecogsafe.service.verify_planning import Plan, plan_verify
 from ecogsafe.service.verify_repair import repair
-from ecogsafe.service.verify_request import Deadline, VerifyRequest
+from ecogsafe.service.verify_request import VerifyRequest
 from ecogsafe.service.verify_work import Checks
 from ecogsafe.transfer.meter import Meter
 
@@ -103,7 +103,7 @@ def _tell_sample(run: Run, request: VerifyRequest, plan: Plan) -> None:
 
 def _verdict(run: Run, request: VerifyRequest, plan: Plan, left: int) -> str:
     counts = run.counts
-    if not plan.files_total:
+    if not plan.files_total and not run.tally.failed:
         return "nothing is due: every copy was looked at since then"
     how = "read, opened and compared" if request.deep else "compared with the store's own checksum"
     without = counts.get("without_checksum", 0)

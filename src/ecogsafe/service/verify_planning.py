@@ -97,9 +97,7 @@ def plan_verify(catalog: Catalog, request: VerifyRequest) -> Plan:
                 "has no recorded copy to verify" + (" at this store" if request.url else ""),
                 next="ecogsafe status shows what is where",
             )
-        line = Line(
-            deep=request.deep, store_ids=tuple(places), subject=request.subject, until=request.until(now)
-        )
+        line = Line(deep=request.deep, store_ids=tuple(places), subject=request.subject, until=request.until(now))
         if request.sample is not None:
             return _sampled(tx, request, line, places, request.sample)
         counts = due.totals(tx, line).values()
@@ -113,9 +111,7 @@ def _places(tx: Transaction, request: VerifyRequest) -> dict[str, str]:
     return {s.store_id: url or s.url for s in stores if url is None or url == s.url or s.store_id == met}
 
 
-def _sampled(
-    tx: Transaction, request: VerifyRequest, line: Line, places: Mapping[str, str], percent: float
-) -> Plan:
+def _sampled(tx: Transaction, request: VerifyRequest, line: Line, places: Mapping[str, str], percent: float) -> Plan:
     draw = random.Random(request.seed)  # noqa: S311  nothing is kept secret by it, and it can be drawn again
     chosen: list[Chosen] = []
     for code in due.codes(tx) if request.subject is None else [request.subject]:

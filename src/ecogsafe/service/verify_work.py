@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 
 from ecogsafe.catalog.due import Pair
 from ecogsafe.core.clock import monotonic
-from ecogsafe.core.errors import EcogsafeError, LockedError, StoreError, StoreUnreachableError, WrongStoreError
+from ecogsafe.core.errors import (
+    EcogsafeError,
+    ExitStatus,
+    LockedError,
+    StoreError,
+    StoreUnreachableError,
+    WrongStoreError,
+)
+from ecogsafe.core.events import ErrorEvent
 from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.service.connections import Connection, connected
 from ecogsafe.service.copy_check import CopyCheck, Verdict
@@ -127,15 +135,15 @@ class Checks:
             try:
                 self._places[store_id] = self._opened(store_id)
             except StoreError as error:
-                self._run.tell_error(error)
+                # it counts for every copy there that is due
+                self._run.tally.note(ExitStatus.PARTIAL)
+                self._run.tell(ErrorEvent.of(error))
                 self._places[store_id] = error
         return self._places[store_id]
 
     def _opened(self, store_id: str) -> _Place:
         run, url = self._run, self._plan.places[store_id]
-        connection = self._open.enter_context(
-            connected(run.catalog, url, to_write=False, stop=run.stop, tell=run.tell)
-        )
+        connection = self._open.enter_context(connected(run.catalog, url, to_write=False, stop=run.stop, tell=run.tell))
         if connection.store_id != store_id:
             raise WrongStoreError(url, "is another store than the one that holds these copies")
         checker = CopyCheck(connection, self._identities, self._meter, stop=run.stop, deep=self._request.deep)
@@ -165,5 +173,6 @@ class Checks:
         self._ended += 1
         if isinstance(verdict, EcogsafeError):
             self.failed.append(verdict)
-        record_verdict(self._run, place.connection, *pair, verdict, will_repair=self._request.repair)
+        request = self._request
+        record_verdict(self._run, place.connection, *pair, verdict, deep=request.deep, will_repair=request.repair)
         self._meter.file_done()

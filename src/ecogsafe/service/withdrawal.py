@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from ecogsafe.catalog import copies, inventories, stores, subjects, uploads
 from ecogsafe.catalog.copies import CopyRow
@@ -19,10 +20,12 @@ from ecogsafe.core.errors import UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.deid.layout import subject_folders
 from ecogsafe.service.acts import note_act
-from ecogsafe.service.persons import Confirm
 from ecogsafe.service.running import Run
 from ecogsafe.service.subject_holdings import check_subject
 from ecogsafe.stores.open import StoreAddress, parse_store_url
+
+if TYPE_CHECKING:
+    from ecogsafe.service.persons import Confirm
 
 #: what no store has been asked yet
 RETENTION = "not known: object lock and retention rules are not asked of stores yet"

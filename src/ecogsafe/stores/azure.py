@@ -34,7 +34,7 @@ from ecogsafe.stores.azure_thawing import request_thaw, thaw_of
 from ecogsafe.stores.azure_uploads import BlockUploads
 from ecogsafe.stores.bodies import leaving
 from ecogsafe.stores.keys import is_listed
-from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart
 from ecogsafe.stores.thawing import Tier
 
 if TYPE_CHECKING:
@@ -129,7 +129,15 @@ class AzureStore:
                 if key and not key.endswith("/") and is_listed(key, prefix):
                     yield self._container.info_of(key, blob, date)
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        etag: str | None = None,
+        into: memoryview | None = None,
+    ) -> Iterator[Buffer]:
         """See `Store.read`."""
         if stop is not None and stop <= start:
             return

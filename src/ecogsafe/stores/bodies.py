@@ -64,6 +64,9 @@ def buffers(body: Body) -> list[memoryview]:
 
 def leaving(body: Body, most: int) -> Iterator[Any]:
     """Yield ``body`` in pieces of ``most`` bytes or less, each when it may go: whoever sends it iterates this."""
+    if isinstance(body, bytes) and 0 < len(body) <= most:
+        yield body
+        return
     paced = body if isinstance(body, PacedBody) else None
     step = most if paced is None else min(most, paced.piece)
     for view in buffers(body):
@@ -76,6 +79,8 @@ def leaving(body: Body, most: int) -> Iterator[Any]:
 
 def body_size(body: Body) -> int:
     """Return the number of bytes in ``body``."""
+    if isinstance(body, bytes):
+        return len(body)
     return sum(len(view) for view in buffers(body))
 
 

@@ -34,7 +34,7 @@ from ecogsafe.stores.directory_files import (
 )
 from ecogsafe.stores.directory_tree import Tree
 from ecogsafe.stores.keys import TEMPORARY_PREFIX, is_listed, key_problem
-from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart
 
 
 class DirectoryStore:
@@ -122,7 +122,15 @@ class DirectoryStore:
                 continue
             yield self._info(key, there, None)
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        etag: str | None = None,
+        into: memoryview | None = None,
+    ) -> Iterator[Buffer]:
         """See `Store.read`."""
         fd = self._tree.open(key)
         if fd is None:

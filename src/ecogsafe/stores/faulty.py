@@ -14,7 +14,7 @@ from typing import Literal
 
 from ecogsafe.core.errors import EcogsafeError
 from ecogsafe.stores.forwarding import Forwarding
-from ecogsafe.stores.protocol import Body, ObjectInfo, OpenUpload, Store, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, ObjectInfo, OpenUpload, Store, UploadedPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +81,19 @@ class Faulty(Forwarding):
             yield info
         self._end(fault)
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        etag: str | None = None,
+        into: memoryview | None = None,
+    ) -> Iterator[Buffer]:
         """See `Store.read`."""
         fault = self._begin("read", key)
         left = None if fault is None or not fault.after else fault.after
-        for data in self.inner.read(key, start, stop):
+        for data in self.inner.read(key, start, stop, etag=etag, into=into):
             if left is None:
                 yield data
                 continue

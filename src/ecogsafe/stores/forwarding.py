@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, Store, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, Store, UploadedPart
 
 
 class Forwarding:
@@ -41,9 +41,17 @@ class Forwarding:
         """See `Store.list`."""
         return self.inner.list(prefix)
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        etag: str | None = None,
+        into: memoryview | None = None,
+    ) -> Iterator[Buffer]:
         """See `Store.read`."""
-        return self.inner.read(key, start, stop)
+        return self.inner.read(key, start, stop, etag=etag, into=into)
 
     def put(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from ecogsafe.core.errors import StoreRefusedError
@@ -13,6 +14,8 @@ MAX_KEY_BYTES = 1024
 MAX_COMPONENT_BYTES = 255
 #: names beginning so are unfinished files of a folder store, never objects
 TEMPORARY_PREFIX = ".ecogsafe-"
+#: keys with which nothing can be wrong but their length, and as such nearly all of ours
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*")
 
 
 def key_problem(key: str, *, prefix: str = "") -> str | None:
@@ -21,6 +24,8 @@ def key_problem(key: str, *, prefix: str = "") -> str | None:
     A key must mean the same file in a folder and the same object in a bucket: no empty, ``.`` or ``..``
     component, no control character, nothing that is not text, and lengths that every store takes.
     """
+    if _PLAIN.fullmatch(key) and prefix.isascii() and len(prefix) + len(key) <= MAX_KEY_BYTES:
+        return None
     try:
         size = len((prefix + key).encode("utf-8"))
         longest = max(len(component.encode("utf-8")) for component in key.split("/"))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from ecogsafe.core.clock import monotonic
 from ecogsafe.stores.bodies import PacedBody, buffers
 from ecogsafe.stores.forwarding import Forwarding
-from ecogsafe.stores.protocol import Body, ObjectInfo, Store, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, ObjectInfo, Store, UploadedPart
 
 #: pieces in a second, about
 _PIECES_PER_S = 16
@@ -76,9 +76,17 @@ class Limited(Forwarding):
             self._rate.pay(min(count, self._rate.piece))
             count -= self._rate.piece
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        etag: str | None = None,
+        into: memoryview | None = None,
+    ) -> Iterator[Buffer]:
         """See `Store.read`; what is not taken yet waits on the line, and so does its sender."""
-        for data in self.inner.read(key, start, stop):
+        for data in self.inner.read(key, start, stop, etag=etag, into=into):
             self._pay(len(data))
             yield data
 

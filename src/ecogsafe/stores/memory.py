@@ -18,7 +18,7 @@ from ecogsafe.core.errors import (
 )
 from ecogsafe.stores.bodies import body_crc64, buffers
 from ecogsafe.stores.keys import check_key, is_listed
-from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart
 
 _CHUNK_BYTES = 1 << 16
 
@@ -74,7 +74,15 @@ class MemoryStore:
             if is_listed(info.key, prefix):
                 yield replace(info, crc64=None, token=None, checked_at=utc_now())
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        etag: str | None = None,
+        into: memoryview | None = None,
+    ) -> Iterator[Buffer]:
         """See `Store.read`."""
         check_key(key, store=self.url)
         with self._lock:

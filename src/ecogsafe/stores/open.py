@@ -11,7 +11,6 @@ from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from ecogsafe.core.errors import UsageError
-from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.directory_access import Access
 from ecogsafe.stores.keys import key_problem
 from ecogsafe.stores.limited import Limited, Rate
@@ -142,6 +141,9 @@ def open_store(
     """
     address = parse_store_url(url)
     if address.folder is not None:
+        # each kind of store is loaded by those who use it
+        from ecogsafe.stores.directory import DirectoryStore
+
         inner: Store = DirectoryStore(
             address.folder, url=address.url, name=name, folder_mode=folder_mode, file_mode=file_mode, access=access
         )

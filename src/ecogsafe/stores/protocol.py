@@ -122,13 +122,30 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        etag: str | None = None,
+        into: memoryview | None = None,
+    ) -> Iterator[Buffer]:
         """Yield the bytes ``[start, stop)`` of an object in chunks; what lies behind its end is not there.
+
+        Parameters
+        ----------
+        etag
+            What `head` or `list` told: only that very object is read. None: whatever is there.
+        into
+            Memory for the chunks to lie in, each until the next one is asked for; a store may do without.
 
         Raises
         ------
         ObjectMissingError
             Nothing under ``key``.
+        ObjectReplacedError
+            Another object than that of ``etag`` stands there.
         StillColdError
             The object must be thawed first.
         StoreUnreachableError

@@ -28,7 +28,7 @@ from ecogsafe.core.errors import (
 )
 from ecogsafe.stores.bodies import body_size
 from ecogsafe.stores.forwarding import Forwarding
-from ecogsafe.stores.protocol import Body, ObjectInfo, OpenUpload, Store, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, ObjectInfo, OpenUpload, Store, UploadedPart
 from ecogsafe.stores.thawing import Tier, thawing_store
 
 T = TypeVar("T")
@@ -189,13 +189,21 @@ class Retrying(Forwarding):
             else:
                 return
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        etag: str | None = None,
+        into: memoryview | None = None,
+    ) -> Iterator[Buffer]:
         """See `Store.read`; a broken connection goes on at the byte reached."""
         position = start
         failures = 0
         while True:
             try:
-                for data in self.inner.read(key, position, stop):
+                for data in self.inner.read(key, position, stop, etag=etag, into=into):
                     position += len(data)
                     failures = 0
                     yield data

@@ -1,6 +1,6 @@
 """S3 and what speaks like it; every write carries its CRC64NVME and refuses to replace.
 
-What is asked for every object goes over `ecogsafe.stores.s3_wire`, everything else over boto3.
+What every run asks for goes over `ecogsafe.stores.s3_wire`, everything else over boto3.
 
 The checksum is asked for over the whole object (``FULL_OBJECT``), however many parts it comes in
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html). A server that
@@ -24,8 +24,9 @@ from ecogsafe.core.errors import (
 )
 from ecogsafe.stores.bodies import body_size, crc64_from_text, crc64_to_text
 from ecogsafe.stores.keys import check_key, is_listed
-from ecogsafe.stores.protocol import Body, Capabilities, ObjectInfo, OpenUpload, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart
 from ecogsafe.stores.s3_errors import s3_errors
+from ecogsafe.stores.s3_listing import listing_of, read_page
 from ecogsafe.stores.s3_multipart import BEGIN_HEADERS, finish_body, finish_headers, finished, upload_id_of
 from ecogsafe.stores.s3_thawing import request_thaw, thaw_of
 from ecogsafe.stores.s3_wire import Wire, date_of
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
     from urllib3 import BaseHTTPResponse
+
+    from ecogsafe.stores.s3_connect import Sdk
 
 #: the only metadata of an object: ``x-amz-meta-ecogsafe-upload``
 TOKEN_METADATA = "ecogsafe-upload"  # noqa: S105 (the name of a field)
@@ -50,8 +53,8 @@ class S3Store:
 
     Parameters
     ----------
-    client
-        A boto3 S3 client that retries nothing (`ecogsafe.stores.s3_connect.connect` makes one); it is
+    sdk
+        Gives a boto3 S3 client that retries nothing (`ecogsafe.stores.s3_connect.connect` makes one); it is
         used by all threads.
     wire
         Carries the bytes of the same bucket's objects.
@@ -81,7 +84,7 @@ class S3Store:
 
     def __init__(
         self,
-        client: S3Client,
+        sdk: Sdk,
         wire: Wire,
         bucket: str,
         prefix: str = "",
@@ -92,7 +95,7 @@ class S3Store:
         page_size: int | None = None,
         equal_parts: bool = False,
     ) -> None:
-        self._client = client
+        self._sdk = sdk
         self._wire = wire
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
@@ -106,6 +109,10 @@ class S3Store:
         self._sse |= {f"{_SSE}-aws-kms-key-id": key_id} if key_id else {}
         self._bucket_seen = False
         self._tells_checksum = True
+
+    @property
+    def _client(self) -> S3Client:
+        return self._sdk.client()
 
     def _whole(self, key: str) -> str:
         check_key(key, store=self.url, prefix=self._prefix)
@@ -136,7 +143,7 @@ class S3Store:
             return
         try:
             with s3_errors(self.url):
-                self._client.head_bucket(Bucket=self._bucket)
+                self._wire.head_bucket()
         except ObjectMissingError:
             raise StoreRefusedError(self.url, "there is no such bucket", next="create it or correct the URL") from None
         self._bucket_seen = True
@@ -161,31 +168,37 @@ class S3Store:
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """See `Store.list`."""
-        asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
-        if self._page_size is not None:
-            asked["MaxKeys"] = self._page_size
+        asked = listing_of(self._prefix + prefix, self._page_size)
         while True:
             with s3_errors(self.url):
-                answer = self._client.list_objects_v2(**asked)
-            date = _date(answer)
-            for found in answer.get("Contents", ()):
-                key = found["Key"].removeprefix(self._prefix)
+                data, date = self._wire.list(asked)
+            page = read_page(data, store=self.url)
+            for found in page.found:
+                key = found.key.removeprefix(self._prefix)
                 # Consoles mark an empty folder by an object whose name ends with a slash.
                 if key and not key.endswith("/") and is_listed(key, prefix):
                     yield ObjectInfo(
                         key=key,
-                        size=found["Size"],
-                        etag=found.get("ETag"),
-                        storage_class=found.get("StorageClass"),
-                        last_modified=found.get("LastModified"),
+                        size=found.size,
+                        etag=found.etag,
+                        storage_class=found.storage_class,
+                        last_modified=found.last_modified,
                         checked_at=utc_now(),
-                        store_date=date,
+                        store_date=date_of(date),
                     )
-            if not answer.get("IsTruncated"):
+            if page.next is None:
                 return
-            asked["ContinuationToken"] = answer["NextContinuationToken"]
+            asked["continuation-token"] = page.next
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(
+        self,
+        key: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        etag: str | None = None,
+        into: memoryview | None = None,
+    ) -> Iterator[Buffer]:
         """See `Store.read`."""
         if stop is not None and stop <= start:
             return
@@ -358,7 +371,7 @@ class S3Store:
     def close(self) -> None:
         """See `Store.close`."""
         self._wire.close()
-        self._client.close()
+        self._sdk.close()
 
 
 def _date(answer: Mapping[str, Any]) -> datetime | None:

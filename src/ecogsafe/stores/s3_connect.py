@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 from ecogsafe.core.errors import StoreRefusedError
 from ecogsafe.core.private import Secret
 from ecogsafe.stores.s3 import S3Store
 from ecogsafe.stores.s3_errors import s3_errors
+from ecogsafe.stores.s3_plain import plain_settings
 from ecogsafe.stores.s3_wire import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Wire
 
 if TYPE_CHECKING:
@@ -18,6 +23,33 @@ if TYPE_CHECKING:
 #: these want all parts but the last of one size (https://developers.cloudflare.com/r2/objects/multipart-objects/)
 _EQUAL_PARTS = ".r2.cloudflarestorage.com"
 _REQUESTS_BUNDLE = "requests_ca_bundle"
+
+
+class Sdk:
+    """The SDK's client, made when it is first asked for; used by all threads."""
+
+    def __init__(self, make: Callable[[], S3Client]) -> None:
+        self._make = make
+        self._made: S3Client | None = None
+        self._lock = threading.Lock()
+
+    def client(self) -> S3Client:
+        """Return it, the same one each time.
+
+        Raises
+        ------
+        StoreRefusedError
+            As `connect`.
+        """
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def close(self) -> None:
+        """Close its connections."""
+        if self._made is not None:
+            self._made.close()
 
 
 def connect(
@@ -48,13 +80,28 @@ def connect(
         The SDK's settings are wrong: no such profile, an endpoint that is no URL, no such certificates.
     """
     url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
-    client, wire = _opened(url, bucket, endpoint_url, access_key, secret_key, region, max_pool_connections)
-    server = urlsplit(client.meta.endpoint_url)
-    host = server.hostname or ""
-    if server.port:
-        host = f"{host}:{server.port}"
+    given = _Given(url, endpoint_url, access_key, secret_key, region, max_pool_connections)
+    plain = plain_settings(os.environ) if given.is_nothing else None
+    if plain is None:
+        made = given.make()
+        sdk, credentials, verify = Sdk(lambda: made.client), made.credentials, made.verify
+        server = urlsplit(sdk.client().meta.endpoint_url)
+        host = server.hostname or ""
+        if server.port:
+            host = f"{host}:{server.port}"
+    else:
+        sdk, credentials, verify, host = Sdk(lambda: given.make().client), plain.keys, None, plain.host
+    wire = Wire(
+        sdk.client,
+        credentials,
+        bucket,
+        plain=plain,
+        renew=_credentials_anew if access_key is None else None,
+        verify=verify,
+        connections=max_pool_connections,
+    )
     return S3Store(
-        client,
+        sdk,
         wire,
         bucket,
         prefix,
@@ -74,32 +121,83 @@ def sdk_client(bucket: str) -> S3Client:
     StoreRefusedError
         As `connect`.
     """
-    client, wire = _opened(f"s3://{bucket}", bucket, None, None, None, None, 4)
-    wire.close()
-    return client
+    return _Given(f"s3://{bucket}", None, None, None, None, 4).make().client
+
+
+def _credentials_anew() -> Any:
+    from botocore.session import Session
+
+    return Session().get_credentials()
 
 
 def _is_aws(host: str) -> bool:
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
-def _opened(
-    url: str,
-    bucket: str,
-    endpoint_url: str | None,
-    access_key: str | None,
-    secret_key: Secret | None,
-    region: str | None,
-    max_pool_connections: int,
-) -> tuple[S3Client, Wire]:
-    from boto3.session import Session
-    from botocore.config import Config
-    from botocore.session import Session as Core
+@dataclass(frozen=True, slots=True)
+class _Made:
+    client: S3Client
+    credentials: Any
+    #: the certificates' file that the SDK is told to trust
+    verify: str | None
 
-    def make(style: Literal["auto", "path"]) -> S3Client:
-        return session.client(
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the caller of `connect` said; the SDK knows the rest."""
+
+    url: str
+    endpoint_url: str | None
+    access_key: str | None
+    secret_key: Secret | None
+    region: str | None
+    connections: int
+
+    @property
+    def is_nothing(self) -> bool:
+        return all(x is None for x in (self.endpoint_url, self.access_key, self.secret_key, self.region))
+
+    def make(self) -> _Made:
+        """Return the SDK's client; nothing is asked over the network yet.
+
+        Raises
+        ------
+        StoreRefusedError
+            As `connect`.
+        """
+        from botocore.session import Session
+
+        try:
+            with s3_errors(self.url):
+                session = Session(session_vars={_REQUESTS_BUNDLE: (None, "REQUESTS_CA_BUNDLE", None, None)})
+                if self.access_key is not None and self.secret_key is not None:
+                    session.set_credentials(self.access_key, self.secret_key.reveal().decode())
+                # Where the SDK itself looks for the certificates of its connections, and in this order.
+                verify = session.get_config_variable("ca_bundle") or session.get_config_variable(_REQUESTS_BUNDLE)
+                if verify and not Path(verify).exists():
+                    raise StoreRefusedError(
+                        self.url,
+                        "the file of trusted certificates is not there",
+                        next="correct AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE or ca_bundle in the profile",
+                    )
+                client = self._client(session, "auto", verify or None)
+                if not _is_aws(urlsplit(client.meta.endpoint_url).hostname or ""):
+                    client.close()
+                    client = self._client(session, "path", verify or None)
+                return _Made(client, session.get_credentials(), verify or None)
+        except ValueError:
+            # The SDK's text repeats the endpoint, which may hold a password.
+            raise StoreRefusedError(
+                self.url, "the endpoint is not a URL", next="correct AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL"
+            ) from None
+
+    def _client(self, session: Any, style: Literal["auto", "path"], verify: str | None) -> S3Client:
+        from botocore.config import Config
+
+        client = session.create_client(
             "s3",
-            endpoint_url=endpoint_url,
+            region_name=self.region,
+            endpoint_url=self.endpoint_url,
             verify=verify,
             config=Config(
                 s3={"addressing_style": style},
@@ -107,50 +205,10 @@ def _opened(
                 connect_timeout=CONNECT_TIMEOUT_S,
                 read_timeout=READ_TIMEOUT_S,
                 tcp_keepalive=True,
-                max_pool_connections=max_pool_connections,
+                max_pool_connections=self.connections,
                 # Every body carries a checksum of ours; the SDK shall not add or check another.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
         )
-
-    try:
-        with s3_errors(url):
-            core = Core(session_vars={_REQUESTS_BUNDLE: (None, "REQUESTS_CA_BUNDLE", None, None)})
-            session = Session(
-                aws_access_key_id=access_key,
-                aws_secret_access_key=secret_key.reveal().decode() if secret_key else None,
-                region_name=region,
-                botocore_session=core,
-            )
-            # Where the SDK itself looks for the certificates of its connections, and in this order.
-            verify = core.get_config_variable("ca_bundle") or core.get_config_variable(_REQUESTS_BUNDLE) or None
-            if verify and not Path(verify).exists():
-                raise StoreRefusedError(
-                    url,
-                    "the file of trusted certificates is not there",
-                    next="correct AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE or ca_bundle in the profile",
-                )
-            client = make("auto")
-            if not _is_aws(urlsplit(client.meta.endpoint_url).hostname or ""):
-                client.close()
-                client = make("path")
-            credentials = session.get_credentials()
-    except ValueError:
-        # The SDK's text repeats the endpoint, which may hold a password.
-        raise StoreRefusedError(
-            url, "the endpoint is not a URL", next="correct AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL"
-        ) from None
-
-    def renew() -> Any:
-        return Session(botocore_session=Core()).get_credentials()
-
-    wire = Wire(
-        client,
-        credentials,
-        bucket,
-        renew=renew if access_key is None else None,
-        verify=verify,
-        connections=max_pool_connections,
-    )
-    return client, wire
+        return cast("S3Client", client)

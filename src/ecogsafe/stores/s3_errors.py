@@ -7,8 +7,6 @@ endpoint, which may hold credentials.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -238,13 +236,23 @@ def _named(names: tuple[str, ...]) -> tuple[type[Exception], ...]:
     return tuple(getattr(sdk, name) for name in names if hasattr(sdk, name))
 
 
-@contextmanager
-def s3_errors(store: str, key: str | None = None) -> Iterator[None]:
+class s3_errors:  # noqa: N801 - it is what follows ``with``
     """Turn the SDK's exceptions of the block into ours; `s3_error` says which."""
-    from botocore.exceptions import BotoCoreError, ClientError
-    from urllib3.exceptions import HTTPError
 
-    try:
-        yield
-    except (ClientError, BotoCoreError, HTTPError, OSError) as error:
-        raise s3_error(error, store, key) from error
+    __slots__ = ("_key", "_store")
+
+    def __init__(self, store: str, key: str | None = None) -> None:
+        self._store = store
+        self._key = key
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        from botocore.exceptions import BotoCoreError, ClientError
+        from urllib3.exceptions import HTTPError
+
+        if isinstance(error, ClientError | BotoCoreError | HTTPError | OSError):
+            raise s3_error(error, self._store, self._key) from error

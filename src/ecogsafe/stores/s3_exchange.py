@@ -13,8 +13,11 @@ https://www.rfc-editor.org/rfc/rfc9112
 from __future__ import annotations
 
 import errno
+import queue
 import re
+import select
 import socket
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from io import BufferedReader, RawIOBase
@@ -30,7 +33,8 @@ SENDING_TIMEOUT_S = 120.0
 _MOST_ANSWER_BYTES = 64 << 10
 #: a piece up to this size leaves together with the headers
 _TOGETHER_BYTES = 64 << 10
-_STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: |\r|\Z)")
+_STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [^\r\n]*)?\r\n")
+_HEADER = re.compile(r"([^\s:]+):[ \t]*([^\r\n]*)\r\n")
 #: a server that has answered already may take no more of the body: its answer counts
 _ANSWERED_EARLY = (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE)
 
@@ -71,16 +75,42 @@ class SecureConnection(HTTPSConnection):
         super().request(*args, **more)
 
 
+class _Shelf(queue.LifoQueue[Any]):
+    """The connections that wait in a pool; the locks of an ordinary queue cost more than a small request."""
+
+    def __init__(self, maxsize: int = 0) -> None:
+        super().__init__(maxsize)
+        self._kept: deque[Any] = deque()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002  as its base
+        """Take what was put last; nobody waits for more."""
+        try:
+            return self._kept.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def _qsize(self) -> int:
+        return len(self._kept)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002
+        """Keep a connection, if there are not too many."""
+        if len(self._kept) >= self.maxsize:
+            raise queue.Full
+        self._kept.append(item)
+
+
 class Pool(HTTPConnectionPool):
     """Connections to one server."""
 
     ConnectionCls = Connection
+    QueueCls = _Shelf
 
 
 class SecurePool(HTTPSConnectionPool):
     """Connections to one server over TLS."""
 
     ConnectionCls = SecureConnection
+    QueueCls = _Shelf
 
 
 def exchange(
@@ -111,10 +141,9 @@ def exchange(
     urllib3.exceptions.HTTPError, OSError
         There was no answer, or none that can be understood.
     """
-    connection = cast("Connection | SecureConnection", pool._get_conn())
-    sock = connection.sock
-    if sock is None or pool.proxy is not None:
-        pool._put_conn(connection)
+    connection = _kept(pool)
+    sock = None if connection is None else connection.sock
+    if connection is None or sock is None:
         return _by_urllib3(pool, method, target, headers, body, Timeout(connect=connect_s, read=read_s))
     keep = False
     try:
@@ -132,6 +161,28 @@ def exchange(
             connection.close()
         pool._put_conn(connection)
     return answer
+
+
+def _kept(pool: Pool | SecurePool) -> Connection | SecureConnection | None:
+    """Take a connection that is open already and can be used as it is; None where urllib3 is to find one."""
+    if pool.proxy is not None or pool.pool is None:
+        return None
+    try:
+        connection = cast("Connection | SecureConnection | None", pool.pool.get(block=False))
+    except queue.Empty:
+        return None
+    if connection is None or connection.sock is None or _is_over(connection.sock):
+        # an ended one is opened anew by whoever takes it next
+        pool._put_conn(connection)
+        return None
+    return connection
+
+
+def _is_over(sock: socket.socket) -> bool:
+    """Return whether the server has closed a connection that nobody uses, or said something unasked."""
+    looking = select.poll()
+    looking.register(sock, select.POLLIN)
+    return bool(looking.poll(0))
 
 
 def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
@@ -174,13 +225,12 @@ def _receive(sock: socket.socket, method: str) -> tuple[Answer, bool]:
     status = _STATUS.match(data)
     if end < 0 or status is None:
         return _by_http_client(sock, data, method)
-    headers: dict[str, str] = {}
-    for line in data[:end].decode("latin-1").split("\r\n")[1:]:
-        name, colon, value = line.partition(":")
-        name = name.lower()
-        if not colon or name[:1] in " \t" or (name == "content-length" and name in headers):
-            return _by_http_client(sock, data, method)
-        headers[name] = value.strip()
+    text = data[status.end() : end + 2].decode("latin-1")
+    lines = _HEADER.findall(text)
+    headers = {name.lower(): value.rstrip() for name, value in lines}
+    # a name twice, or a line of another form
+    if len(headers) != text.count("\n"):
+        return _by_http_client(sock, data, method)
     if "transfer-encoding" in headers or headers.get("connection", "keep-alive").lower() != "keep-alive":
         return _by_http_client(sock, data, method)
     length = 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,10 @@ from ecogsafe.core.clock import utc_now
 
 _UNSIGNED = "UNSIGNED-PAYLOAD"
 _ALGORITHM = "AWS4-HMAC-SHA256"
+#: what stands in a URL as it is; of a key nothing else need be looked at then
+_AS_IT_IS = re.compile(r"[A-Za-z0-9._/~-]*")
+#: headers of which the value has spaces that do not count
+_SPACED = re.compile(r"[^\S \n]|  |: | \n")
 
 
 class AccessKeys(Protocol):
@@ -39,7 +44,7 @@ class AccessKeys(Protocol):
 
 def path_of(key: str) -> str:
     """Return an object's key as it stands in a URL, without the slash before it."""
-    return quote(key, safe="/~")
+    return key if _AS_IT_IS.fullmatch(key) else quote(key, safe="/~")
 
 
 def query_of(parameters: Mapping[str, str]) -> str:
@@ -91,9 +96,11 @@ class Signer:
             sent["x-amz-security-token"] = keys.token
         names = sorted(sent)
         listed = ";".join(names)
-        # Runs of spaces count as one.
-        lines = [f"{name}:{' '.join(sent[name].split())}" for name in names]
-        asked = "\n".join([method, path, query, *lines, "", listed, _UNSIGNED])
+        lines = "".join([f"{name}:{sent[name]}\n" for name in names])
+        if _SPACED.search(lines):
+            # Runs of spaces count as one.
+            lines = "".join([f"{name}:{' '.join(sent[name].split())}\n" for name in names])
+        asked = f"{method}\n{path}\n{query}\n{lines}\n{listed}\n{_UNSIGNED}"
         scope = f"{day}/{self.region}/{self.service}/aws4_request"
         text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(asked.encode()).hexdigest()}"
         signature = hmac.digest(self._key(keys.secret_key, day), text.encode(), "sha256").hex()

@@ -1,4 +1,4 @@
-"""The lean way of an object's bytes: HEAD, GET, PUT and POST over urllib3, signed here.
+"""The lean way of an object's bytes: HEAD, GET, PUT and POST over urllib3, signed here; and the bucket's listing.
 
 A body leaves as it lies in memory, piece by piece. Failures are the SDK's exceptions, so that
 `ecogsafe.stores.s3_errors` is the only place that knows what they mean. Nothing is repeated, with two
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+    from ecogsafe.stores.s3_plain import PlainSettings
+
 CONNECT_TIMEOUT_S = 10.0
 # An answer may be minutes away: Complete of many parts, or a busy disk that takes 64 parts at once.
 READ_TIMEOUT_S = 180.0
@@ -37,6 +39,8 @@ READ_TIMEOUT_S = 180.0
 RECEIVING_TIMEOUT_S = 60.0
 #: A time-out of Python covers the whole of one ``sendall``, so a slow line must not be given much at a time.
 _PIECE_BYTES = 512 << 10
+#: a thousand names of a thousand bytes each, and what is said of them, with room to spare
+_MOST_LISTING_BYTES = 16 << 20
 #: error documents are short; more is not read
 _MOST_ERROR_BYTES = 64 << 10
 # Searched, not parsed: whatever an unknown server sends, no parser works on it.
@@ -61,7 +65,9 @@ class Wire:
     Parameters
     ----------
     client
-        Is asked where the bucket is, and to find out anew.
+        Gives the SDK's client, which is asked where the bucket is, and to find out anew.
+    plain
+        Where it is, if that is known without the SDK.
     credentials
         botocore's, which renew themselves if they can; None where it found none.
     renew
@@ -74,15 +80,16 @@ class Wire:
 
     def __init__(
         self,
-        client: S3Client,
+        client: Callable[[], S3Client],
         credentials: Any,
         bucket: str,
         *,
+        plain: PlainSettings | None = None,
         renew: Callable[[], Any] | None = None,
         verify: str | None = None,
         connections: int = 16,
     ) -> None:
-        self._addresses = Addresses(client, bucket, verify=verify, connections=connections)
+        self._addresses = Addresses(client, bucket, plain=plain, verify=verify, connections=connections)
         self._credentials = credentials
         self._renew = renew
         self._renewing = threading.Lock()
@@ -90,6 +97,25 @@ class Wire:
     def head(self, key: str) -> dict[str, Any]:
         """Return what the store says of an object, in the SDK's words (``head_object``)."""
         return _told(self._send("HEAD", key, headers={"x-amz-checksum-mode": "ENABLED"}).headers)
+
+    def head_bucket(self) -> None:
+        """Ask whether the bucket is there; that it is not, or must not be asked for, is an error."""
+        self._send("HEAD", None, headers={})
+
+    def list(self, parameters: Mapping[str, str]) -> tuple[bytes, str | None]:
+        """Return one page of a listing of the bucket as it came, and the time at the store."""
+
+        def ask(pool: Pool | SecurePool, target: str, signed: Mapping[str, str]) -> BaseHTTPResponse:
+            timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
+            return streamed(pool, "GET", target, signed, None, timeout)
+
+        response = self._asked(ask, "GET", None, {}, parameters)
+        try:
+            data = response.read(_MOST_LISTING_BYTES)
+        finally:
+            # nothing happens where all was read: the connection is in the pool again
+            response.close()
+        return data, response.headers.get("date")
 
     def get(self, key: str, *, start: int = 0, stop: int | None = None) -> tuple[dict[str, Any], BaseHTTPResponse]:
         """Return the answer to GET and its body, which is to be read to its end or closed."""
@@ -150,7 +176,7 @@ class Wire:
     def _send(
         self,
         method: str,
-        key: str,
+        key: str | None,
         *,
         headers: Mapping[str, str],
         parameters: Mapping[str, str] | None = None,
@@ -168,26 +194,31 @@ class Wire:
         self,
         ask: Callable[[Pool | SecurePool, str, Mapping[str, str]], _Response],
         method: str,
-        key: str,
+        key: str | None,
         headers: Mapping[str, str],
         parameters: Mapping[str, str] | None = None,
     ) -> _Response:
         """Return an answer that is no error to what ``ask`` sends, once or twice, signed and to the right place.
+
+        Parameters
+        ----------
+        key
+            None for the bucket itself.
 
         Raises
         ------
         botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError
             An error was answered; there are no credentials; there was no answer.
         """
-        path = path_of(key)
+        path = None if key is None else path_of(key)
         query = query_of(parameters) if parameters else ""
         address, keys = self._addresses.present(), self._keys()
         repeated = False
         while True:
-            signed = address.signer.signed(method, address.path + path, query, headers, keys)
+            target, whole = address.of(path)
+            signed = address.signer.signed(method, whole, query, headers, keys)
             signed["user-agent"] = "ecogsafe"
-            target = f"{address.target}{path}?{query}" if query else address.target + path
-            response = ask(address.pool, target, signed)
+            response = ask(address.pool, f"{target}?{query}" if query else target, signed)
             if response.status < 300:
                 return response
             error = _error(response)
@@ -272,4 +303,6 @@ def _told(headers: Mapping[str, str]) -> dict[str, Any]:
             date = value
         elif name.startswith(_METADATA):
             metadata[name.removeprefix(_METADATA)] = value
-    return answer | {"Metadata": metadata, "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
+    answer["Metadata"] = metadata
+    answer["ResponseMetadata"] = {"HTTPHeaders": {"date": date}}
+    return answer

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from ecogsafe.catalog import files, uploads
+from ecogsafe.catalog import uploads
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.uploads import IntentRow
 from ecogsafe.core.clock import monotonic, utc_stamp
 from ecogsafe.core.errors import ChecksumRefusedError, EcogsafeError, ObjectExistsError, StoreError
 from ecogsafe.transfer.completion import Written, record_stored, record_written, settle_doubt
 from ecogsafe.transfer.context import TransferContext
-from ecogsafe.transfer.noting import seen
+from ecogsafe.transfer.noting import note_files
 from ecogsafe.transfer.packing import Going, Job, Made, Packed, Packer, Readable, SentOrNot, Stored
 from ecogsafe.transfer.pool import LOOK_EVERY_S
 from ecogsafe.transfer.senders import Senders
@@ -137,8 +137,7 @@ class Batch:
                 self._fail(shipment, shipment.places, one)
 
         def write(tx: Transaction) -> list[_Letter]:
-            noted = [seen(self._shipments[n], m.stat, sha256=m.sha256) for n, m in made]
-            ids = files.upsert_files(tx, noted)
+            ids = note_files(tx, [(self._shipments[n], m.stat, m.sha256) for n, m in made])
             letters = self._write_letters(made, ids)
             uploads.add_intents(tx, [letter.intent for letter in letters])
             return letters

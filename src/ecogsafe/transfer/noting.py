@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ecogsafe.catalog import files
+from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import SeenFile
 from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.transfer.context import TransferContext
@@ -25,6 +28,15 @@ def seen(shipment: Shipment, stat: SourceStat, *, sha256: str | None) -> SeenFil
     )
 
 
+def note_files(tx: Transaction, read: Sequence[tuple[Shipment, SourceStat, str]]) -> list[int]:
+    """Note files as they were read, with their SHA-256; return the ids of their rows in this order."""
+    here = [(shipment, stat, sha256) for shipment, stat, sha256 in read if shipment.content_id is None]
+    ids = iter(files.upsert_files(tx, [seen(shipment, stat, sha256=sha256) for shipment, stat, sha256 in here]))
+    return [next(ids) if shipment.content_id is None else shipment.content_id for shipment, _, _ in read]
+
+
 def note_file(context: TransferContext, shipment: Shipment, source: Source, *, sha256: str | None) -> int:
     """Note the file in a commit of its own; return the id of its row."""
+    if shipment.content_id is not None:
+        return shipment.content_id
     return context.ledger.record(lambda tx: files.upsert_file(tx, seen(shipment, source.stat, sha256=sha256)))

@@ -25,6 +25,8 @@ from ecogsafe.transfer.folder_reading import FolderReading
 from ecogsafe.transfer.senders import Senders
 from ecogsafe.transfer.source import Source
 
+#: objects that a thread puts one after the other, at most: to be handed each one costs half of what a put does
+_AT_A_TIME = 4
 #: results are told at least this often, so that a place that is slow is not taken for one that stalls, seconds
 _TELL_EVERY_S = 1.0
 
@@ -222,8 +224,10 @@ class LocalPacked:
         # each body is now held by the shares alone, and goes when the last of them is through with it
         self._bodies = []
         for store_id, share in self._shares.items():
-            for _ in range(share.waiting):
-                self._senders.send(store_id, share.carry)
+            # each thread gets something to do before one gets two
+            each = max(1, min(_AT_A_TIME, share.waiting // (2 * self._senders.per_store)))
+            for _ in range(-(-share.waiting // each)):
+                self._senders.send(store_id, share.carry, each)
 
     def drop(self, positions: Collection[int]) -> None:
         """See `Packed.drop`."""
@@ -256,15 +260,18 @@ class _Share:
         """How many were not begun."""
         return len(self._queue)
 
-    def carry(self) -> int:
-        """Put one object, if one is left; return the bytes that were sent."""
-        with self._lock:
-            if not self._queue:
-                return 0
-            position, going, body, crc64 = self._queue.popleft()
-        result = None if self._stop.is_set() else self._put(going, body, crc64)
-        self._ended([(position, result)])
-        return len(body) if isinstance(result, Stored) else 0
+    def carry(self, most: int = 1) -> int:
+        """Put so many objects, if so many are left; return the bytes that were sent."""
+        sent = 0
+        for _ in range(most):
+            with self._lock:
+                if not self._queue:
+                    break
+                position, going, body, crc64 = self._queue.popleft()
+            result = None if self._stop.is_set() else self._put(going, body, crc64)
+            self._ended([(position, result)])
+            sent += len(body) if isinstance(result, Stored) else 0
+        return sent
 
     def _put(self, going: Going, body: bytes, crc64: int) -> SentOrNot:
         try:

@@ -244,9 +244,7 @@ class _Round:
     def _count_failure(self, outcome: Outcome) -> None:
         """Give a store up that is out of reach for one file after the other (each waits for minutes), or forbids it."""
         store_id = outcome.place.store_id
-        if outcome.status in (Status.DONE, Status.PRESENT):
-            self._failures[store_id] = 0
-        elif isinstance(outcome.error, StoreUnreachableError | StoreFullError | StoreForbiddenError):
+        if isinstance(outcome.error, StoreUnreachableError | StoreFullError | StoreForbiddenError):
             self._failures[store_id] += 1
             is_forbidden = isinstance(outcome.error, StoreForbiddenError)
             most = _ENOUGH_REFUSALS if is_forbidden else self._context.give_up_after
@@ -331,13 +329,17 @@ class _Round:
                 for s in task.shipments
                 for p in s.places
             ]
+        # those of one lot come in no order: one that went well says of all of them that the store is there
+        answering = {o.place.store_id for o in ended.outcomes if o.status in (Status.DONE, Status.PRESENT)}
+        for store_id in answering:
+            self._failures[store_id] = 0
         for outcome in ended.outcomes:
             ends_store = isinstance(outcome.error, StoreError) and outcome.error.ends_store
             if isinstance(outcome.error, StoreError) and (ends_store or self._is_told(outcome)):
                 # told once for the store, not for each of its files
                 self._lose(outcome.place, outcome.error)
                 outcome.status, outcome.error = Status.PAUSED, None
-            else:
+            elif outcome.place.store_id not in answering:
                 self._count_failure(outcome)
         self._bugs += ended.bugs
         self._left += ended.singly

@@ -98,9 +98,6 @@ class SharedReading:
             if shared.stat is None:
                 shared.stat = opened.stat
             is_same = shared.stat == opened.stat and shared.size == opened.size
-        if side is Side.ARCHIVE:
-            # it is one thread, which never goes back but to begin all over
-            self.finish(side, *range(self._first[side], number))
         if not is_same:
             self.finish(side, number)
         return SharedSource(self, side, number, opened)
@@ -125,23 +122,27 @@ class SharedReading:
     def take(self, side: Side, number: int, block: int, read: Callable[[], bytes]) -> bytes:
         """Return a block of a file, from the other side or by ``read``; waits while it is too far ahead."""
         shared = self._files[number]
-        together = self._wants(side, shared, block)
-        if together:
-            with self._changed:
+        with self._changed:
+            together = self._wants(side, shared, block)
+            if together:
+                if side is Side.ARCHIVE:
+                    # it is one thread, which never goes back but to begin all over
+                    self.finish(side, *range(self._first[side], number))
+                self._reached(side, shared, block)
                 kept = self._wait_for(side, shared, block)
                 if kept is not None:
                     return kept
-        data: bytes | None = None
+        data = b""
         try:
             data = read()
         finally:
             with self._changed:
                 shared.being_read.discard(block)
-                self.bytes_read += len(data or b"")
-                if together and data is not None:
+                self.bytes_read += len(data)
+                if together and data:
                     if self._wants(side.other, shared, block):
                         shared.kept[side.other][block] = data
-                    self._taken(side, shared, block)
+                    self._reached(side, shared, block + 1)
                 self._note_move(side)
         return data
 
@@ -157,15 +158,16 @@ class SharedReading:
             if monotonic() - max(began, self._moved[side.other]) > self._patience_s and not self._is_gone[side.other]:
                 self.leave(side.other)
                 self._left_behind(side.other)
-        self._taken(side, shared, block)
-        self._note_move(side)
+        self._reached(side, shared, block + 1)
         return kept
 
-    def _taken(self, side: Side, shared: _Shared, block: int) -> None:
-        shared.wanted[side] = block + 1
-        # an archive that goes on passes over what its store has
-        for passed in [number for number in shared.kept[side] if number < block]:
-            del shared.kept[side][passed]
+    def _reached(self, side: Side, shared: _Shared, block: int) -> None:
+        """Note that the side wants nothing more before ``block``; an archive passes over what its store has."""
+        if block > shared.wanted[side]:
+            shared.wanted[side] = block
+            for passed in [number for number in shared.kept[side] if number < block]:
+                del shared.kept[side][passed]
+            self._note_move(side)
 
     def _wants(self, side: Side, shared: _Shared, block: int) -> bool:
         """Return whether the side will come to ``block``, together with the other."""
@@ -233,6 +235,7 @@ class SharedSource:
         self._opened.check_unchanged()
 
     def close(self) -> None:
-        """Close the file; this side is through with it."""
-        self._reading.finish(self._side, self._number)
+        """Close the file; this side is through with it, but an archive that only looked at it."""
+        if self._side is Side.FILES or self._last[0] >= 0:
+            self._reading.finish(self._side, self._number)
         self._opened.close()

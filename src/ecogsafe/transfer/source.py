@@ -120,6 +120,11 @@ class FileSource:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
             return os.open(self._relative.name, flags, dir_fd=folder)
 
+    @property
+    def descriptor(self) -> int:
+        """The open descriptor, for ranged reads."""
+        return self._fd
+
     def pieces(self) -> Iterator[bytes]:
         """Yield the file from the start in pieces of READ_SIZE."""
         advise = getattr(os, "posix_fadvise", None)

@@ -55,6 +55,8 @@ class Shipment:
     text_watch: Callable[[], TextWatch | None] | None = None
     #: the same file for a worker process; None: it can be read in this process only
     order: FileOrder | None = None
+    #: row of the content, where it is one that was sent before and no file here: that row stays as it is
+    content_id: int | None = None
     #: it was detached from its place once and gets its second and last try
     again: bool = False
 

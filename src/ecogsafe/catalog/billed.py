@@ -1,0 +1,77 @@
+"""What stands in the stores, added up for a bill: by store, class, subject and day; every content that was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.schema import copies, files
+
+#: letters of a stamp up to its day
+_DAY = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldObjects:
+    """Objects of one subject that one store took in one class on one day, sizes in bytes."""
+
+    store_id: str
+    #: as the store tells it; None: it told none
+    storage_class: str | None
+    subject: str
+    #: UTC, ``2026-01-02``
+    day: str
+    objects: int
+    bytes: int
+    #: number and bytes of those below each of the limits that were asked for, in their order
+    small: tuple[tuple[int, int], ...]
+
+
+def held_objects(
+    tx: Transaction, *, gone: Sequence[str], limits: Sequence[int] = (), subject: str | None = None
+) -> list[HeldObjects]:
+    """Return what the stores hold of ours, earlier contents of files and bad copies included: they are billed too.
+
+    Parameters
+    ----------
+    gone
+        Reasons of bad copies that are not there any more.
+    limits
+        Sizes below which objects are counted apart, bytes: a class may bill a least size.
+    subject
+        Only this one.
+    """
+    day = func.substr(copies.c.stored_at, 1, _DAY).label("day")
+    small = [
+        column
+        for limit in limits
+        for column in (
+            func.count().filter(copies.c.size < limit),
+            func.coalesce(func.sum(copies.c.size).filter(copies.c.size < limit), 0),
+        )
+    ]
+    keys = (copies.c.store_id, copies.c.storage_class, files.c.subject, day)
+    query = (
+        select(*keys, func.count(), func.sum(copies.c.size), *small)
+        .select_from(copies.join(files, files.c.id == copies.c.file_id))
+        .where(func.coalesce(copies.c.bad_reason, "").not_in(list(gone)))
+        .group_by(*keys)
+        .order_by(*keys)
+    )
+    if subject is not None:
+        query = query.where(files.c.subject == subject)
+    return [
+        HeldObjects(
+            store_id=store_id,
+            storage_class=storage_class,
+            subject=code,
+            day=at,
+            objects=int(number),
+            bytes=int(size),
+            small=tuple((int(n), int(b)) for n, b in zip(rest[::2], rest[1::2], strict=True)),
+        )
+        for store_id, storage_class, code, at, number, size, *rest in tx.execute(query)
+    ]

@@ -1,0 +1,111 @@
+"""``WHERE-THE-DATA-WENT.txt``: what `free` leaves in a folder, for whoever looks for the data there."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ecogsafe.core.clock import utc_stamp
+from ecogsafe.core.durable import write_atomically
+from ecogsafe.core.errors import UsageError
+from ecogsafe.service.outgoing import NOTE_NAME, OutgoingFile
+
+_HEAD = "Where the data of this folder went\n"
+_EXPLAINED = (
+    "ecogsafe free deleted files here, each only after its copies elsewhere were proven at that moment.\n"
+    "Nothing was deleted in any store. The commands bring the files back to where they were, if run in this folder.\n"
+)
+#: a note larger than this is none of ours
+_MOST_BYTES = 4 * 1024**2
+
+
+@dataclass(slots=True)
+class Gone:
+    """What was freed of one subject in one tree."""
+
+    files: int = 0
+    bytes: int = 0
+    #: URLs of the stores whose copies were proven
+    stores: set[str] = field(default_factory=set)
+    #: names of folders below the tree
+    folders: set[str] = field(default_factory=set)
+    #: the tree's folder, from the folder of the note
+    base: str = "."
+
+    def add(self, file: OutgoingFile, size: int, stores: Sequence[str]) -> None:
+        """Count one file."""
+        self.files += 1
+        self.bytes += size
+        self.stores |= set(stores)
+        self.folders.add(PurePosixPath(file.path).parts[0])
+        self.base = base_of(file)
+
+
+def base_of(file: OutgoingFile) -> str:
+    """Return the folder of the file's tree, seen from DIR: where `download` must put what it brings back."""
+    relative, path = file.relative.parts, PurePosixPath(file.path).parts
+    if len(relative) >= len(path):
+        return "/".join(relative[: len(relative) - len(path)]) or "."
+    return "/".join([".."] * (len(path) - len(relative)))
+
+
+class Note:
+    """The note of one folder: what earlier runs wrote stays, this run adds a paragraph.
+
+    Raises
+    ------
+    UsageError
+        Something else stands under its name.
+    """
+
+    def __init__(self, folder: Path, *, version: str) -> None:
+        self._path = folder / NOTE_NAME
+        self._earlier = self._read()
+        self._began = utc_stamp()[:16].replace("T", " ")
+        self._version = version
+
+    def _read(self) -> str:
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise _not_ours() from error
+        with os.fdopen(fd, "rb") as file:
+            status = os.fstat(file.fileno())
+            text = file.read(_MOST_BYTES) if stat.S_ISREG(status.st_mode) and status.st_size < _MOST_BYTES else b""
+        if not text.startswith(_HEAD.encode()):
+            raise _not_ours()
+        return text.decode("utf-8", errors="replace").removeprefix(_HEAD).removeprefix(_EXPLAINED)
+
+    def write(self, gone: Mapping[tuple[str, str], Gone], *, ended: bool) -> None:
+        """Write it, whole or not at all; ``gone`` by subject and tree."""
+        state = "" if ended else " (at work, or stopped; ecogsafe status tells the state)"
+        lines = [f"\n{self._began} UTC, ecogsafe {self._version}{state}\n"]
+        for (subject, tree), what in sorted(gone.items()):
+            stores = ", ".join(sorted(what.stores))
+            lines.append(f"  {subject} {tree}: {what.files:,} files, {what.bytes:,} bytes; proven at {stores}\n")
+            lines += [f"    {command}\n" for command in _commands(subject, what)]
+        text = _HEAD + _EXPLAINED + self._earlier + "".join(lines)
+        write_atomically(self._path, text.encode(), mode=0o644)
+
+
+def _commands(subject: str, what: Gone) -> list[str]:
+    globs = " ".join(f"-f {shlex.quote(f'{folder}/*')}" for folder in sorted(what.folders))
+    return [
+        f"ecogsafe download --from {shlex.quote(store)} -d {what.base} -s {subject} {globs}"
+        for store in sorted(what.stores)
+    ]
+
+
+def _not_ours() -> UsageError:
+    return UsageError(
+        NOTE_NAME,
+        "is a name that ecogsafe needs in DIR, and something else stands there",
+        safe="Nothing was deleted",
+        next="move that file away, then run the same command again",
+    )

@@ -1,0 +1,29 @@
+"""Every folder store as if it were a disk of its own: the folders of a test all lie on one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from ecogsafe.service import connections
+from ecogsafe.stores.protocol import Store
+
+
+@pytest.fixture
+def disks_apart() -> Iterator[None]:
+    """Give every store that is opened a place of its own, told by its URL."""
+    real = connections.open_store
+
+    def open_store(url: str, **options: Any) -> Store:
+        store = real(url, **options)
+        innermost: Any = store
+        while hasattr(innermost, "inner"):
+            innermost = innermost.inner
+        innermost.place = f"device:{url}"
+        return store
+
+    with mock.patch("ecogsafe.service.connections.open_store", open_store):
+        yield
