@@ -39,10 +39,10 @@ check: $(STAMP)
 SOAK := tests/transfer/test_kills.py tests/transfer/test_download_kills.py tests/transfer/test_wire_kills.py \
 	tests/transfer/test_faults.py tests/transfer/archive/test_volume_kills.py tests/transfer/archive/test_unpacking.py \
 	tests/service/test_deid_killed.py tests/service/test_unlocking.py tests/service/test_restore_kills.py tests/service/test_vault_retrieval.py \
-	tests/cli/test_old_copies_killed.py
+	tests/cli/test_old_copies_killed.py tests/service/test_mutations.py
 
 soak: $(STAMP)
-	@ECOGSAFE_SOAK_KILLS=$${ECOGSAFE_SOAK_KILLS:-500} ECOGSAFE_SOAK_FLIPS=$${ECOGSAFE_SOAK_FLIPS:-1000} $(BIN)/python -m pytest -q -s $(SOAK)
+	@ECOGSAFE_SOAK_KILLS=$${ECOGSAFE_SOAK_KILLS:-500} ECOGSAFE_SOAK_FLIPS=$${ECOGSAFE_SOAK_FLIPS:-1000} ECOGSAFE_SOAK_MUTATIONS=$${ECOGSAFE_SOAK_MUTATIONS:-1000} $(BIN)/python -m pytest -q -s $(SOAK)
 
 # An hour or two on an idle machine, and 20 GB of room; e.g. make bench BENCH="--quick --runs 1 --only B1"
 BENCH ?=

@@ -166,9 +166,7 @@ def test_an_archive_that_fails(places: Places, how: str) -> None:
     trouble, code = ON_SERVERS[how]
     places.trouble("deep", **trouble)
     done = night(places)
-    assert set(missing(done)) == {"deep"}
-    assert code in {e["code"] for e in done.of("error")}
-    assert "failed: deep" in done.summary["message"]
+    check_failed(done, "deep", code)
     places.calm()
     check_finished(places)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ecogsafe.core.clock import utc_now
 from ecogsafe.stores.bodies import body_crc64, body_size
@@ -14,14 +15,14 @@ from ecogsafe.stores.protocol import Body, ObjectInfo, UploadedPart
 class ShortRead(MemoryStore):
     """Leaves out the last byte of what is read, without an error."""
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
         yield b"".join(super().read(key, start, stop))[:-1]
 
 
 class WrongByte(MemoryStore):
     """Gives back large objects with one bit changed."""
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
         data = bytearray(b"".join(super().read(key, start, stop)))
         if len(data) > 65_536:
             data[len(data) // 2] ^= 4
@@ -130,7 +131,7 @@ class Anonymous(MemoryStore):
 class Deaf(MemoryStore):
     """Ignores which bytes are asked for and gives the whole object."""
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
         return super().read(key)
 
 

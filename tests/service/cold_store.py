@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from ecogsafe.core.clock import utc_now
 from ecogsafe.core.errors import ObjectMissingError, StillColdError, StoreRefusedError
@@ -40,7 +41,7 @@ class ColdMemory(MemoryStore):
             return info
         return replace(info, thaw=self._thaws.get(key, Thaw(ThawState.FROZEN)))
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
         info = self.head(key)
         if info is not None and info.thaw is not None and info.thaw.state is not ThawState.THAWED:
             raise StillColdError(f"{self.url}/{key}", "is in cold storage and must be thawed first")

@@ -135,7 +135,7 @@ def test_a_damaged_copy_is_named_and_leaves_nothing(small_lab: SmallLab, old_sto
 class Altering(MemoryStore):
     """A store that tells a checksum and gives other bytes, at the end where nothing else would notice."""
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
         data = bytearray(b"".join(MemoryStore.read(self, key, start, stop)))
         if key.endswith(".enc"):
             data[-500] ^= 1

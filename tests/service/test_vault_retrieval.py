@@ -133,6 +133,7 @@ def test_a_folder_that_is_not_there_and_a_disk_that_is_too_small(listed: OldLab)
     with mock.patch.object(vault_retrieval.os, "statvfs", return_value=full):
         assert isinstance(listed.restore().error, NoSpaceError)
     listed.back.rmdir()
+    listed.back.write_text("something in the way")
     assert isinstance(listed.restore().error, UsageError)
     assert listed.asked_for() == 0
 

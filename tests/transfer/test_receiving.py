@@ -120,7 +120,7 @@ def test_the_name_appears_last(store: MemoryStore, into: Path) -> None:
     seen: list[list[str]] = []
 
     class Slow(Faulty):
-        def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
             for chunk in super().read(key, start, stop):
                 seen.append(files_in(into))
                 yield chunk
@@ -190,7 +190,7 @@ def test_stop_leaves_no_file(store: MemoryStore, into: Path) -> None:
 
 def test_a_file_that_appears_meanwhile_is_never_replaced(store: MemoryStore, into: Path) -> None:
     class Slow(Faulty):
-        def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
             (into / TARGET).write_bytes(b"theirs")
             yield from super().read(key, start, stop)
 
@@ -221,7 +221,7 @@ def test_a_run_that_finishes_between_our_open_and_our_lock_keeps_its_file(
 
 def test_two_runs_do_not_write_one_file(store: MemoryStore, into: Path) -> None:
     class Slow(Faulty):
-        def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
             with pytest.raises(LockedError):
                 receive(into, store)
             yield from super().read(key, start, stop)

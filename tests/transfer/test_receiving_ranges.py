@@ -64,7 +64,7 @@ class Watched(Faulty):
         self.ranges: list[tuple[int, int | None]] = []
         self.breaks_after = breaks_after
 
-    def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
         self.ranges.append((start, stop))
         if len(self.ranges) > self.breaks_after:
             raise StoreUnreachableError("memory", "no answer")
@@ -220,7 +220,7 @@ def test_a_flipped_byte_anywhere_leaves_nothing(into: Path, at: int) -> None:
 
 def test_a_range_that_came_wrong_once_is_fetched_again(into: Path) -> None:
     class Flipping(Watched):
-        def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
             is_first = (start, stop) not in self.ranges
             for data in super().read(key, start, stop):
                 yield bytes([data[0] ^ is_first]) + data[1:]

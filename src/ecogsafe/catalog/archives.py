@@ -186,6 +186,12 @@ def volume(tx: Transaction, volume_id: int) -> VolumeRow | None:
     return next(iter(_volumes(tx, archive_volumes.c.volume_id == volume_id)), None)
 
 
+def volume_named(tx: Transaction, subject: str, kind: ArchiveKind, number: int) -> VolumeRow | None:
+    """Return the volume of this name; there is one at most."""
+    named = (archive_volumes.c.subject == subject, archive_volumes.c.kind == kind, archive_volumes.c.number == number)
+    return next(iter(_volumes(tx, *named)), None)
+
+
 def volumes_of(
     tx: Transaction,
     *,

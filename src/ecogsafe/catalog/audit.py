@@ -13,10 +13,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
-from sqlalchemy import bindparam, insert, or_, select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from ecogsafe.catalog import meta
+from ecogsafe.catalog.bulk import add_rows
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import audit
@@ -60,7 +61,6 @@ _REST = tuple(f.name for f in fields(AuditRow))[4:]
 # built once: every act is appended
 _NEWEST = select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
 _NEWEST_OF_RUN = select(audit.c.hash).where(audit.c.run_id == bindparam("a_run")).order_by(audit.c.seq.desc()).limit(1)
-_ADD = insert(audit)
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
 
 
@@ -123,7 +123,7 @@ def append_all(
         after = _hash(seq, run_id, before, rest)
         rows.append(AuditRow(seq, run_id, before, after, *rest))
         before = after
-    tx.execute(_ADD, [values_of(row) for row in rows])
+    add_rows(tx, audit, [values_of(row) for row in rows])
     meta.set(tx, _HEAD, f"{seq} {before}")
     return rows
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import and_, bindparam, func, insert, select, update
+from sqlalchemy import and_, bindparam, func, select, update
 
+from ecogsafe.catalog.bulk import add_rows
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileRow
 from ecogsafe.catalog.rows import columns_of, insert_numbered, values_of
@@ -62,7 +63,6 @@ _BATCH = 500
 _COLUMNS = columns_of(CopyRow, copies)
 _FILE = columns_of(FileRow, files)
 # built once: every file that is sent is recorded
-_ADD = insert(copies)
 _KNOWN_KEYS = select(copies.c.key).where(
     copies.c.store_id == bindparam("a_store"), copies.c.key.in_(bindparam("keys", expanding=True))
 )
@@ -85,8 +85,7 @@ def record_copies(tx: Transaction, rows: Sequence[CopyRow]) -> None:
         else:
             known.add((row.store_id, row.key))
             new.append(_without_id(row))
-    if new:
-        tx.execute(_ADD, new)
+    add_rows(tx, copies, new)
     for row in others:
         record_copy(tx, row)
 

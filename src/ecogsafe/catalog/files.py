@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Select, bindparam, func, insert, select, update
+from sqlalchemy import Select, bindparam, func, select, update
 
+from ecogsafe.catalog.bulk import add_rows
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import files
@@ -94,7 +95,6 @@ _CURRENT_IDS = select(files.c.path, files.c.id).where(
     files.c.path.in_(bindparam("paths", expanding=True)),
     files.c.superseded_at.is_(None),
 )
-_ADD = insert(files)
 _CHANGED = ("size", "mtime_ns", "inode", "device", "segment", "sha256")
 _CHANGE = (
     update(files)
@@ -157,7 +157,7 @@ def upsert_files(tx: Transaction, seen: Sequence[SeenFile]) -> list[int]:
         tx.execute(_CHANGE, changed)
     if not added:
         return [number for number in ids if number is not None]
-    tx.execute(_ADD, added)
+    add_rows(tx, files, added)
     return _current_ids(tx, seen)
 
 
@@ -208,6 +208,11 @@ def file(tx: Transaction, file_id: int) -> FileRow | None:
     return None if row is None else FileRow(*row)
 
 
+def set_size(tx: Transaction, file_id: int, size: int) -> None:
+    """Note the size, in bytes, that a volume of an archive will have: it is planned anew where a file of it changed."""
+    tx.execute(update(files).where(files.c.id == file_id).values(size=size))
+
+
 def file_by_path(tx: Transaction, tree: Tree, path: str) -> FileRow | None:
     """Return the current row of ``path``."""
     query = select(*_COLUMNS).where(files.c.tree == tree, files.c.path == path, files.c.superseded_at.is_(None))
@@ -238,6 +243,13 @@ def all_files(tx: Transaction) -> Iterator[FileRow]:
 def mark_freed(tx: Transaction, file_ids: Iterable[int]) -> None:
     """Note that `free` deleted these files here."""
     _set(tx, file_ids, "freed_at")
+
+
+def mark_back(tx: Transaction, file_ids: Iterable[int]) -> None:
+    """Note that these files stand here after all, or again."""
+    ids = list(file_ids)
+    for start in range(0, len(ids), _BATCH):
+        tx.execute(update(files).where(files.c.id.in_(ids[start : start + _BATCH])).values(freed_at=None))
 
 
 def retire_files(tx: Transaction, file_ids: Iterable[int]) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
+from ecogsafe.catalog.bulk import add_rows
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.guarded import guarded_insert, parameter
 from ecogsafe.catalog.rows import columns_of, values_of
@@ -93,7 +94,6 @@ _END = (
     .where(uploads.c.token == bindparam("a_token"), uploads.c.state == "open")
     .values(state=bindparam("ended"))
 )
-_ADD_INTENTS = insert(intents)
 _INTENTS_OF = select(*_INTENT).where(intents.c.token.in_(bindparam("tokens", expanding=True)))
 _SETTLE = (
     update(intents).where(intents.c.token.in_(bindparam("tokens", expanding=True))).values(state=bindparam("settled"))
@@ -236,8 +236,7 @@ def add_intents(tx: Transaction, rows: Iterable[IntentRow]) -> None:
             new = batch.pop(old.token)
             if replace(new, created_at=old.created_at, state=old.state) != old:
                 raise EcogsafeError("upload", "its token was used for another object")
-    if batch:
-        tx.execute(_ADD_INTENTS, [values_of(row) for row in batch.values()])
+    add_rows(tx, intents, [values_of(row) for row in batch.values()])
 
 
 def intents_for(tx: Transaction, store_id: str, key: str) -> list[IntentRow]:

@@ -282,6 +282,12 @@ class VerificationError(EcogsafeError):
     exit_status = ExitStatus.VERIFY_FAILED
 
 
+class ObjectReplacedError(VerificationError):
+    """While an object was read, another one took its place."""
+
+    code = "object-replaced"
+
+
 class StillColdError(EcogsafeError):
     """The object must be thawed before it can be read."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
-from ecogsafe.core.errors import EcogsafeError, UsageError
+from ecogsafe.core.errors import EcogsafeError, StoreError, UsageError
 from ecogsafe.service.archive_planning import FileToArchive, in_order
 from ecogsafe.service.archive_request import ArchiveRequest
 from ecogsafe.service.archiving import Archiving, warm_place
@@ -14,6 +14,7 @@ from ecogsafe.service.folder_access import access_at
 from ecogsafe.service.outgoing import Outgoing, find_outgoing
 from ecogsafe.service.running import Run, raise_if_all_failed
 from ecogsafe.service.snapshots import Snapshots
+from ecogsafe.service.store_failures import counted
 from ecogsafe.service.upload import context_of, descriptor_of, hold_subjects, make_up_for_keys, tell_left
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.ledger import Ledger
@@ -112,7 +113,11 @@ def _carry_out(context: TransferContext, archiving: Archiving) -> None:
         if senders.bugs:
             raise senders.bugs[0]
         run.tell(context.meter.now())
-        raise_if_all_failed(archiving.failures, len(plan.volumes))
+        try:
+            raise_if_all_failed(archiving.failures, len(plan.volumes))
+        except StoreError as error:
+            raise counted(error, archiving.files_left) from error
+        archiving.troubles.tell()
         snapshots.finish()
     run.check_stop(safe=_KEPT)
     make_up_for_keys(run)

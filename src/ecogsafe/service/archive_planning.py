@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
-from ecogsafe.catalog import archives
+from ecogsafe.catalog import archives, files
 from ecogsafe.catalog.archives import ArchiveKind, MemberRow, VolumeRow
 from ecogsafe.catalog.files import Tree
 from ecogsafe.core.errors import EcogsafeError, SourceChangedError
@@ -120,10 +120,21 @@ class ArchivePlanner:
     reads_once
         Whether the files are to be read once only. What it is worth to compress them is then told by their kind,
         and found out where a frame of them is made.
+    numbers
+        The highest number of a subject's volumes planned by now; the planners of several stores share it.
     """
 
-    def __init__(self, run: Run, connection: Connection, kind: ArchiveKind, *, reads_once: bool = False) -> None:
+    def __init__(
+        self,
+        run: Run,
+        connection: Connection,
+        kind: ArchiveKind,
+        *,
+        reads_once: bool = False,
+        numbers: MutableMapping[tuple[str, ArchiveKind], int] | None = None,
+    ) -> None:
         self._reads_once = reads_once
+        self._numbers: MutableMapping[tuple[str, ArchiveKind], int] = {} if numbers is None else numbers
         self._run = run
         self._connection = connection
         self._kind = kind
@@ -138,6 +149,7 @@ class ArchivePlanner:
             archived = {(m.tree, m.path): m for row in standing for m in archives.members_of(tx, row.volume_id)}
             begun = [(row, archives.members_of(tx, row.volume_id)) for row in rows if row.state == "sending"]
             highest = archives.highest_number(tx, code, self._kind)
+            adopted = [f"{file.path}.age" for file in files.files_of(tx, code, "archive")]
         self.plan.standing += standing
         for row in rows:
             if row.state == "stored" and row not in standing:
@@ -159,8 +171,10 @@ class ArchivePlanner:
             self._tell("note", "its files changed since it was begun: it starts over under a new key", key=row.key)
             free.append(row.number)
         self._tell_unknown(code, sizes.keys() - {row.key for row in rows})
-        taken = [name.number for key in sizes if (name := parse_volume_key(key)) is not None]
-        self._share_out(code, list(left.values()), free, max([highest, *taken]))
+        names = [name for key in (*sizes, *adopted) if (name := parse_volume_key(key)) is not None]
+        taken = [name.number for name in names if name.kind == self._kind]
+        elsewhere = self._numbers.get((code, self._kind), 0)
+        self._share_out(code, list(left.values()), free, max([highest, elsewhere, *taken]))
 
     def _tell_unknown(self, code: str, keys: Iterable[str]) -> None:
         """Say that volumes stand there that this catalogue does not know: files in them may be sent twice."""
@@ -178,6 +192,7 @@ class ArchivePlanner:
         members = self._members(files, [None] * len(files))
         for number, group in enumerate(share_out(members, lambda member: member.source.entry.size)):
             chosen = free[number] if number < len(free) else highest + number - len(free) + 1
+            self._numbers[code, self._kind] = max(highest, chosen)
             self.plan.volumes.append(PlannedVolume(self._name(code, chosen), tuple(group)))
 
     def _is_archived(self, file: FileToArchive, member: MemberRow | None) -> bool:

@@ -12,6 +12,7 @@ from ecogsafe.core.errors import EcogsafeError, ExitStatus, SourceChangedError
 from ecogsafe.core.events import Item
 from ecogsafe.service.archive_planning import PlannedVolume
 from ecogsafe.service.running import Run
+from ecogsafe.service.store_failures import StoreFailures
 from ecogsafe.transfer.archive.making import VolumeWork
 from ecogsafe.transfer.archive.members import MemberLostError, MemberSource
 from ecogsafe.transfer.archive.planning import plan_again, plan_volume
@@ -26,6 +27,8 @@ class VolumeSender:
 
     Parameters
     ----------
+    troubles
+        Takes what is wrong with the store itself.
     others_go_on
         See `ecogsafe.transfer.archive.sending.send_volume`; None: there are no others.
     """
@@ -36,10 +39,12 @@ class VolumeSender:
         context: TransferContext,
         place: Place,
         senders: Senders,
+        troubles: StoreFailures,
         *,
         others_go_on: Callable[[], bool] | None = None,
     ) -> None:
         self._run = run
+        self._troubles = troubles
         self._context = context
         self._place = place
         self._senders = senders
@@ -126,8 +131,7 @@ class VolumeSender:
             run.tally.skipped += len(work.members)
             run.tally.note(ExitStatus.PARTIAL)
         elif outcome.error is not None:
-            run.fail(outcome.error)
-            run.tally.failed += len(work.members) - 1
+            self._troubles.note(outcome.error, self._place.store.url, files=len(work.members))
             self._failures.append(outcome.error)
         self._tell(work, outcome, "failed" if outcome.error is not None else "skipped")
         return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
 
 from ecogsafe.catalog import archives
+from ecogsafe.catalog.archives import ArchiveKind
 from ecogsafe.core.errors import EcogsafeError, StoreError, UsageError
 from ecogsafe.core.events import Item
 from ecogsafe.service.archive_costs import cost_items
@@ -17,6 +18,7 @@ from ecogsafe.service.connections import Connection, connected, one_url
 from ecogsafe.service.folder_access import access_at
 from ecogsafe.service.price_table import price_table_for
 from ecogsafe.service.running import Run
+from ecogsafe.service.store_failures import StoreFailures
 from ecogsafe.transfer.archive.planning import plan_again
 from ecogsafe.transfer.archive.sending import settle_volume
 from ecogsafe.transfer.context import TransferContext
@@ -52,6 +54,9 @@ class Archiving:
         self.plan = ArchivePlan()
         #: why volumes failed
         self.failures: list[EcogsafeError] = []
+        #: what was wrong with the store itself; whoever ends the run tells of it
+        self.troubles = StoreFailures(run)
+        self._stored = 0
         self._context = context
         self._place = Place(
             store=connection.store,
@@ -63,8 +68,14 @@ class Archiving:
         self._sender: VolumeSender | None = None
         self._indexes: Indexes | None = None
 
-    def make_plan(self, files: Mapping[str, Sequence[FileToArchive]], *, reads_once: bool = False) -> None:
-        """Plan the volumes of these files, by subject, and tell of them; see `ArchivePlanner` for ``reads_once``.
+    def make_plan(
+        self,
+        files: Mapping[str, Sequence[FileToArchive]],
+        *,
+        reads_once: bool = False,
+        numbers: MutableMapping[tuple[str, ArchiveKind], int] | None = None,
+    ) -> None:
+        """Plan the volumes of these files, by subject, and tell of them; see `ArchivePlanner` for the options.
 
         Raises
         ------
@@ -77,7 +88,7 @@ class Archiving:
             for code in files:
                 self.run.hold_archives(code)
             self._settle(list(files))
-        planner = ArchivePlanner(self.run, self.connection, self.request.kind, reads_once=reads_once)
+        planner = ArchivePlanner(self.run, self.connection, self.request.kind, reads_once=reads_once, numbers=numbers)
         for code, wanted in files.items():
             planner.add(code, wanted)
         self.plan = planner.plan
@@ -92,7 +103,9 @@ class Archiving:
             See `ecogsafe.transfer.archive.sending.send_volume`.
         """
         self._indexes = Indexes(self.run, self._context, senders, warm)
-        self._sender = VolumeSender(self.run, self._context, self._place, senders, others_go_on=others_go_on)
+        self._sender = VolumeSender(
+            self.run, self._context, self._place, senders, self.troubles, others_go_on=others_go_on
+        )
         self._indexes.make_up(self.plan.standing)
 
     def send(self, volume: PlannedVolume) -> PlannedVolume | None:
@@ -102,8 +115,14 @@ class Archiving:
         stored = self._sender.send(volume)
         self.failures += self._sender.take_failures()
         if stored is not None:
+            self._stored += len(volume.members)
             self._indexes.send(stored)
         return self._sender.take_detached()
+
+    @property
+    def files_left(self) -> int:
+        """Files of the plan whose volumes are not stored."""
+        return max(0, self.plan.files_total - self._stored)
 
     def _settle(self, codes: Sequence[str]) -> None:
         """Find the volumes that an earlier run completed without living to know it."""

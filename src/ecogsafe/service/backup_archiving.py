@@ -9,11 +9,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
 
+from ecogsafe.catalog.archives import ArchiveKind
 from ecogsafe.catalog.files import Tree
 from ecogsafe.core.errors import (
     EcogsafeError,
     LockedError,
     StoreError,
+    StoreForbiddenError,
     StoreFullError,
     StoreUnreachableError,
     UsageError,
@@ -25,6 +27,7 @@ from ecogsafe.service.backup_places import Goal
 from ecogsafe.service.backup_subjects import Outbox
 from ecogsafe.service.connections import Connection, one_url
 from ecogsafe.service.running import Run, raise_if_all_failed
+from ecogsafe.service.store_failures import counted
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.senders import Senders
 from ecogsafe.transfer.shared_reading import SharedReading, Side
@@ -66,6 +69,7 @@ def plan_archives(
         Descriptor of DIR.
     """
     planned: list[GoalArchive] = []
+    numbers: dict[tuple[str, ArchiveKind], int] = {}
     for goal in goals:
         for data_type in goal.destination.types if goal.destination.archive else ():
             run.check_stop(safe="Nothing was sent")
@@ -75,7 +79,7 @@ def plan_archives(
             request = goal.archive_request(outbox.folder, data_type).completed(run.home.settings())
             try:
                 archiving = Archiving(run, context, request, goal.connection)
-                archiving.make_plan(files, reads_once=True)
+                archiving.make_plan(files, reads_once=True, numbers=numbers)
             except (StoreError, UsageError) as error:
                 goal.fail(run, error)
             except LockedError as error:
@@ -130,6 +134,8 @@ class ArchivesBeside:
         self._bug: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="archives", daemon=True)
         self._failures: Counter[int] = Counter()
+        #: destinations that nothing more is sent to, by `id`, and why
+        self._lost: dict[int, StoreError] = {}
 
     def _share_out(self) -> list[_Task]:
         """Return the volumes in the order in which they are made: those first whose files go elsewhere too."""
@@ -245,16 +251,30 @@ class ArchivesBeside:
             self._files_are_over.wait()
         for task in detached:
             self._send(task)
-        for archive in self._archives:
-            try:
-                raise_if_all_failed(archive.archiving.failures, len(archive.archiving.plan.volumes))
-            except EcogsafeError as error:
-                archive.goal.fail(self._run, error)
+        for goal in {id(archive.goal): archive.goal for archive in self._archives}.values():
+            self._end(goal, [archive.archiving for archive in self._archives if archive.goal is goal])
+
+    def _end(self, goal: Goal, archivings: Sequence[Archiving]) -> None:
+        """Tell once what was wrong with a place, with how many files did not get there."""
+        why: EcogsafeError | None = self._lost.get(id(goal))
+        try:
+            failures = [error for archiving in archivings for error in archiving.failures]
+            raise_if_all_failed(failures, sum(len(archiving.plan.volumes) for archiving in archivings))
+        except EcogsafeError as error:
+            why = why or error
+        for archiving in archivings:
+            if why is not None:
+                archiving.troubles.take(archiving.connection.store.url)
+            archiving.troubles.tell()
+        if isinstance(why, StoreError):
+            why = counted(why, sum(archiving.files_left for archiving in archivings))
+        if why is not None:
+            goal.fail(self._run, why)
 
     def _send(self, task: _Task) -> list[_Task]:
         """Send one volume; return it if it is to be sent again when the other places are through."""
         goal, archiving = task.archive.goal, task.archive.archiving
-        if self._context.stop.is_set() or not goal.is_open:
+        if self._context.stop.is_set() or not goal.is_open or id(goal) in self._lost:
             return []
         shared = set(task.shared)
         members = tuple(
@@ -273,11 +293,11 @@ class ArchivesBeside:
         most = self._context.give_up_after
         for error in failures:
             if isinstance(error, StoreError) and error.ends_store:
-                goal.fail(self._run, error)
-            elif isinstance(error, StoreUnreachableError | StoreFullError):
+                self._lost.setdefault(id(goal), error)
+            elif isinstance(error, StoreUnreachableError | StoreFullError | StoreForbiddenError):
                 self._failures[id(goal)] += 1
                 if self._failures[id(goal)] == most:
-                    goal.fail(self._run, error)
+                    self._lost.setdefault(id(goal), error)
         if not failures:
             self._failures[id(goal)] = 0
 

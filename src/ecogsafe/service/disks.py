@@ -24,7 +24,7 @@ def disks_of(device: int) -> frozenset[str]:
     found = {f"{_DEVICE}{device:x}"}
     if source is not None and source.startswith("/dev/"):
         try:
-            carrier = os.stat(source).st_rdev
+            carrier = Path(source).stat().st_rdev
             number = f"{os.major(carrier)}:{os.minor(carrier)}"
         except OSError:
             found.add(f"source:{source}")
@@ -71,6 +71,6 @@ def _carriers(block: Path) -> Iterator[str]:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return sorted(entry.name for entry in folder.iterdir())
     except OSError:
         return []

@@ -174,7 +174,7 @@ class Fetching:
             crc = crc64nvme(data, crc)
             size += len(data)
             self._meter.bytes_moved(len(data), current=key)
-            yield data
+            yield bytes(data)
         if size != self._info.size or self._info.crc64 not in (None, crc):
             raise VerificationError(
                 key, "did not arrive as the store has it", safe="Nothing of it was put in place", next="run it again"

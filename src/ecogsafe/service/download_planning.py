@@ -18,6 +18,7 @@ from ecogsafe.core.events import Item
 from ecogsafe.deid.codes import is_code
 from ecogsafe.deid.layout import Tree, parse_target
 from ecogsafe.service.connections import Connection
+from ecogsafe.service.download_replaced import replaced_in
 from ecogsafe.service.presence import path_of_key
 from ecogsafe.service.running import Run
 from ecogsafe.service.target_folder import check_target
@@ -117,10 +118,12 @@ class DownloadPlan:
         self._by_target: dict[str, Wanted] = {}
         with run.catalog.read() as tx:
             pairs = copies.copies_in_store(tx, connection.store_id)
+        self._replaced = replaced_in(pairs)
         self._withdrew = withdrawn_on(run)
         self.withdrawn: Counter[str] = Counter()
         known = {copy.key: (copy, file) for copy, file in pairs}
         unlisted = {copy.key for copy, file in pairs if file.subject not in self._withdrew}
+        unlisted -= self._replaced.left_out
         for info in _listed(connection, request):
             unlisted.discard(info.key)
             self._add(info, known)
@@ -155,6 +158,7 @@ class DownloadPlan:
         return request.missing_in is None or not os.path.lexists(request.missing_in / target)
 
     def _target_of(self, key: str, *, is_sealed: bool) -> str:
+        key = self._replaced.named_as.get(key, key)
         return key.removesuffix(".age") if is_sealed and self._request.decrypt else key
 
     def _add(self, info: ObjectInfo, known: Mapping[str, tuple[CopyRow, FileRow]]) -> None:
@@ -168,6 +172,9 @@ class DownloadPlan:
             return
         target = self._target_of(info.key, is_sealed=is_sealed)
         if not request.selects(parts.code, info.key, target):
+            return
+        if info.key in self._replaced.left_out:
+            self._count("replaced")
             return
         if parts.code in self._withdrew:
             self.withdrawn[parts.code] += 1

@@ -60,6 +60,8 @@ class Proof:
     bad: list[tuple[str, str, str]] = field(default_factory=list)
     #: (store, reason) of copies that could not be judged, or prove nothing
     unproven: list[tuple[str, str]] = field(default_factory=list)
+    #: those of the proven stores that hold it within an archive only
+    in_volumes: set[str] = field(default_factory=set)
 
 
 def claims_of(tx: Transaction, file: FileRow) -> list[Claim]:
@@ -223,4 +225,9 @@ class Witnesses:
         elif self._settings.policy.level == "restored" and not claim.was_restored:
             proof.unproven.append((url, "it was never brought back, which the policy asks for"))
         else:
-            proof.proven.add(claim.copy.store_id)
+            store_id = claim.copy.store_id
+            if claim.holder.tree != "archive":
+                proof.in_volumes.discard(store_id)
+            elif store_id not in proof.proven:
+                proof.in_volumes.add(store_id)
+            proof.proven.add(store_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -31,18 +31,26 @@ class Gone:
     bytes: int = 0
     #: URLs of the stores whose copies were proven
     stores: set[str] = field(default_factory=set)
+    #: of those that hold them within archives
+    archives: set[str] = field(default_factory=set)
     #: names of folders below the tree
     folders: set[str] = field(default_factory=set)
     #: the tree's folder, from the folder of the note
     base: str = "."
 
-    def add(self, file: OutgoingFile, size: int, stores: Sequence[str]) -> None:
-        """Count one file."""
+    def add(self, file: OutgoingFile, size: int, stores: Collection[str], archives: Collection[str]) -> None:
+        """Count one file; the stores by URL, those that hold it by itself and those that hold it in a volume."""
         self.files += 1
         self.bytes += size
         self.stores |= set(stores)
+        self.archives |= set(archives)
         self.folders.add(PurePosixPath(file.path).parts[0])
         self.base = base_of(file)
+
+    def take_back(self, size: int) -> None:
+        """Count one file less: it stayed after all."""
+        self.files -= 1
+        self.bytes -= size
 
 
 def base_of(file: OutgoingFile) -> str:
@@ -87,7 +95,9 @@ class Note:
         state = "" if ended else " (at work, or stopped; ecogsafe status tells the state)"
         lines = [f"\n{self._began} UTC, ecogsafe {self._version}{state}\n"]
         for (subject, tree), what in sorted(gone.items()):
-            stores = ", ".join(sorted(what.stores))
+            if not what.files:
+                continue
+            stores = ", ".join(sorted(what.stores | what.archives))
             lines.append(f"  {subject} {tree}: {what.files:,} files, {what.bytes:,} bytes; proven at {stores}\n")
             lines += [f"    {command}\n" for command in _commands(subject, what)]
         text = _HEAD + _EXPLAINED + self._earlier + "".join(lines)
@@ -96,9 +106,10 @@ class Note:
 
 def _commands(subject: str, what: Gone) -> list[str]:
     globs = " ".join(f"-f {shlex.quote(f'{folder}/*')}" for folder in sorted(what.folders))
+    where = f"-d {what.base}"
     return [
-        f"ecogsafe download --from {shlex.quote(store)} -d {what.base} -s {subject} {globs}"
-        for store in sorted(what.stores)
+        *(f"ecogsafe download --from {shlex.quote(url)} {where} -s {subject} {globs}" for url in sorted(what.stores)),
+        *(f"ecogsafe restore {subject} --from {shlex.quote(url)} {where} {globs}" for url in sorted(what.archives)),
     ]
 
 

@@ -34,7 +34,7 @@ from ecogsafe.stores.azure_thawing import request_thaw, thaw_of
 from ecogsafe.stores.azure_uploads import BlockUploads
 from ecogsafe.stores.bodies import leaving
 from ecogsafe.stores.keys import is_listed
-from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart, replaced
 from ecogsafe.stores.thawing import Tier
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class AzureStore:
         """See `Store.read`."""
         if stop is not None and stop <= start:
             return
-        body = self._get(key, start, stop)
+        body = self._get(key, start, stop, etag)
         if body is None:
             return
         expected = body.size
@@ -152,23 +152,28 @@ class AzureStore:
                     data = next(pieces, b"")
             except ObjectExistsError as error:
                 # the SDK asks for further bytes of the same object only
-                problem = "an object changed while it was read"
-                raise StoreRefusedError(f"{self.url}/{key}", problem, next="run again") from error
+                raise replaced(f"{self.url}/{key}") from error
             if not data:
                 raise StoreUnreachableError(self.url, "an answer ended too early", next="run again")
             expected -= len(data)
             yield data
 
-    def _get(self, key: str, start: int, stop: int | None) -> StorageStreamDownloader[bytes] | None:
+    def _get(self, key: str, start: int, stop: int | None, etag: str | None) -> StorageStreamDownloader[bytes] | None:
         """Return the bytes as the SDK gives them, None where the range lies behind the end of the object."""
+        from azure.core import MatchConditions
         from azure.core.exceptions import HttpResponseError
 
         blob = self._container.blob(key)
         length = None if stop is None else stop - start
+        same: dict[str, Any] = {}
+        if etag is not None:
+            same = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
         with azure_errors(self.url, key):
             try:
-                return blob.download_blob(offset=start, length=length, max_concurrency=1)
+                return blob.download_blob(offset=start, length=length, max_concurrency=1, **same)
             except HttpResponseError as error:
+                if same and error.status_code == 412:
+                    raise replaced(f"{self.url}/{key}") from error
                 if error.status_code == 416 or error_code(error) == "InvalidRange":
                     return None
                 raise

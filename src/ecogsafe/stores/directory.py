@@ -34,7 +34,7 @@ from ecogsafe.stores.directory_files import (
 )
 from ecogsafe.stores.directory_tree import Tree
 from ecogsafe.stores.keys import TEMPORARY_PREFIX, is_listed, key_problem
-from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart, replaced
 
 
 class DirectoryStore:
@@ -95,7 +95,7 @@ class DirectoryStore:
             key=key,
             size=there.st_size,
             crc64=crc64,
-            etag=f"{there.st_mtime_ns:x}-{there.st_size:x}",
+            etag=_etag(there),
             last_modified=datetime.fromtimestamp(there.st_mtime, UTC),
             checked_at=utc_now(),
         )
@@ -137,7 +137,10 @@ class DirectoryStore:
             raise ObjectMissingError(f"{self.url}/{key}", "is not there")
         try:
             with disk_errors(self.url):
-                size = os.fstat(fd).st_size
+                there = os.fstat(fd)
+            if etag not in (None, _etag(there)):
+                raise replaced(f"{self.url}/{key}")
+            size = there.st_size
             end = size if stop is None else min(stop, size)
             position = start
             pieces = chunks(fd, start, end)
@@ -297,3 +300,7 @@ class DirectoryStore:
 
     def close(self) -> None:
         """See `Store.close`; a folder holds nothing open."""
+
+
+def _etag(there: os.stat_result) -> str:
+    return f"{there.st_mtime_ns:x}-{there.st_size:x}"

@@ -18,7 +18,7 @@ from ecogsafe.core.errors import (
 )
 from ecogsafe.stores.bodies import body_crc64, buffers
 from ecogsafe.stores.keys import check_key, is_listed
-from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart, replaced
 
 _CHUNK_BYTES = 1 << 16
 
@@ -89,6 +89,8 @@ class MemoryStore:
             found = self._objects.get(key)
         if found is None:
             raise ObjectMissingError(f"{self.url}/{key}", "is not there")
+        if etag not in (None, found[0].etag):
+            raise replaced(f"{self.url}/{key}")
         view = memoryview(found[1])[start:stop]
         for position in range(0, len(view), _CHUNK_BYTES):
             yield bytes(view[position : position + _CHUNK_BYTES])

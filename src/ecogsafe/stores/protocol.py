@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from ecogsafe.core.errors import ObjectReplacedError
 from ecogsafe.stores.thawing import Thaw
 
 #: Bytes in memory; a body may be several, one after the other, so that nothing is joined for sending.
@@ -87,6 +88,16 @@ class OpenUpload:
     key: str
     upload_id: str
     started: datetime | None = None
+
+
+def replaced(item: str) -> ObjectReplacedError:
+    """Return the error for an object that is no longer the one that was looked at."""
+    return ObjectReplacedError(
+        item,
+        "is another object by now than when it was looked at",
+        safe="Nothing of the other one was put in place",
+        next="see who else writes there, then run the same command again",
+    )
 
 
 class Store(Protocol):

@@ -24,7 +24,7 @@ from ecogsafe.core.errors import (
 )
 from ecogsafe.stores.bodies import body_size, crc64_from_text, crc64_to_text
 from ecogsafe.stores.keys import check_key, is_listed
-from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart
+from ecogsafe.stores.protocol import Body, Buffer, Capabilities, ObjectInfo, OpenUpload, UploadedPart, replaced
 from ecogsafe.stores.s3_errors import s3_errors
 from ecogsafe.stores.s3_listing import listing_of, read_page
 from ecogsafe.stores.s3_multipart import BEGIN_HEADERS, finish_body, finish_headers, finished, upload_id_of
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mypy_boto3_s3 import S3Client
-    from urllib3 import BaseHTTPResponse
 
     from ecogsafe.stores.s3_connect import Sdk
+    from ecogsafe.stores.s3_receiving import Arriving
 
 #: the only metadata of an object: ``x-amz-meta-ecogsafe-upload``
 TOKEN_METADATA = "ecogsafe-upload"  # noqa: S105 (the name of a field)
@@ -202,19 +202,21 @@ class S3Store:
         """See `Store.read`."""
         if stop is not None and stop <= start:
             return
-        found = self._get(key, start, stop)
+        found = self._get(key, start, stop, etag)
         if found is None:
             return
         answer, body = found
-        if start and not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
-            body.close()
-            raise StoreRefusedError(self.url, "the store ignores which bytes are asked for", next=_NO_STORE)
         try:
+            if start and not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
+                raise StoreRefusedError(self.url, "the store ignores which bytes are asked for", next=_NO_STORE)
+            if etag is not None and answer.get("ETag", etag) != etag:
+                raise replaced(f"{self.url}/{key}")
             length = self._length(answer)
             expected = length if stop is None else min(length, stop - start)
+            most = _CHUNK_BYTES if into is None else len(into)
             while expected:
                 with s3_errors(self.url, key):
-                    data = body.read(min(_CHUNK_BYTES, expected))
+                    data = body.piece(min(most, expected), into)
                 if not data:
                     raise StoreUnreachableError(self.url, "an answer ended too early", next="run again")
                 expected -= len(data)
@@ -223,16 +225,19 @@ class S3Store:
             # Nothing happens where all was read: the connection is in the pool again.
             body.close()
 
-    def _get(self, key: str, start: int, stop: int | None) -> tuple[dict[str, Any], BaseHTTPResponse] | None:
+    def _get(self, key: str, start: int, stop: int | None, etag: str | None) -> tuple[dict[str, Any], Arriving] | None:
         """Return the answer to GET and its body, None where the range lies behind the end of the object."""
         from botocore.exceptions import ClientError
 
         with s3_errors(self.url, key):
             try:
-                return self._wire.get(self._whole(key), start=start, stop=stop)
+                return self._wire.get(self._whole(key), start=start, stop=stop, etag=etag)
             except ClientError as error:
-                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 416:
+                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+                if status == 416:
                     return None
+                if status == 412:
+                    raise replaced(f"{self.url}/{key}") from error
                 raise
 
     def put(

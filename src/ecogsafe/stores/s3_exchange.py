@@ -141,14 +141,14 @@ def exchange(
     urllib3.exceptions.HTTPError, OSError
         There was no answer, or none that can be understood.
     """
-    connection = _kept(pool)
+    connection = kept(pool)
     sock = None if connection is None else connection.sock
     if connection is None or sock is None:
         return _by_urllib3(pool, method, target, headers, body, Timeout(connect=connect_s, read=read_s))
     keep = False
     try:
         sock.settimeout(connection.piece_s)
-        has_left = _send(sock, _head(method, target, headers), body)
+        has_left = _send(sock, request_head(method, target, headers), body)
         sock.settimeout(read_s)
         answer, is_usable = _receive(sock, method)
         keep = is_usable and has_left
@@ -163,7 +163,7 @@ def exchange(
     return answer
 
 
-def _kept(pool: Pool | SecurePool) -> Connection | SecureConnection | None:
+def kept(pool: Pool | SecurePool) -> Connection | SecureConnection | None:
     """Take a connection that is open already and can be used as it is; None where urllib3 is to find one."""
     if pool.proxy is not None or pool.pool is None:
         return None
@@ -185,7 +185,7 @@ def _is_over(sock: socket.socket) -> bool:
     return bool(looking.poll(0))
 
 
-def _head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
     lines = [f"{method} {target} HTTP/1.1", "accept-encoding: identity"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     text = "\r\n".join([*lines, "", ""])
@@ -214,8 +214,18 @@ def _send(sock: socket.socket, head: bytes, body: Iterable[bytes | memoryview] |
     return True
 
 
-def _receive(sock: socket.socket, method: str) -> tuple[Answer, bool]:
-    """Return the answer, and whether the connection can be used again."""
+class Head(NamedTuple):
+    """The beginning of an answer that says how long it is, on a connection that stays."""
+
+    status: int
+    #: names in lower case
+    headers: dict[str, str]
+    #: what came behind it
+    rest: bytes
+
+
+def await_head(sock: socket.socket) -> tuple[bytes, Head | None]:
+    """Return what came first of an answer, and what it says; None where that is left to ``http.client``."""
     data = b""
     while (end := data.find(b"\r\n\r\n")) < 0 and len(data) < _MOST_ANSWER_BYTES:
         more = sock.recv(_MOST_ANSWER_BYTES)
@@ -224,32 +234,40 @@ def _receive(sock: socket.socket, method: str) -> tuple[Answer, bool]:
         data = data + more if data else more
     status = _STATUS.match(data)
     if end < 0 or status is None:
-        return _by_http_client(sock, data, method)
+        return data, None
     text = data[status.end() : end + 2].decode("latin-1")
     lines = _HEADER.findall(text)
     headers = {name.lower(): value.rstrip() for name, value in lines}
     # a name twice, or a line of another form
     if len(headers) != text.count("\n"):
-        return _by_http_client(sock, data, method)
+        return data, None
     if "transfer-encoding" in headers or headers.get("connection", "keep-alive").lower() != "keep-alive":
+        return data, None
+    return data, Head(int(status[1]), headers, data[end + 4 :])
+
+
+def _receive(sock: socket.socket, method: str) -> tuple[Answer, bool]:
+    """Return the answer, and whether the connection can be used again."""
+    data, head = await_head(sock)
+    if head is None:
         return _by_http_client(sock, data, method)
     length = 0
-    if method != "HEAD" and status[1] not in (b"204", b"304"):
-        told = headers.get("content-length", "")
+    if method != "HEAD" and head.status not in (204, 304):
+        told = head.headers.get("content-length", "")
         if not (told.isascii() and told.isdecimal()) or int(told) > _MOST_ANSWER_BYTES:
             return _by_http_client(sock, data, method)
         length = int(told)
-    body = data[end + 4 :]
+    body = head.rest
     while len(body) < length:
         more = sock.recv(length - len(body))
         if not more:
             raise RemoteDisconnected("the connection ended within an answer")
         body += more
     # what came beyond belongs to no request of ours
-    return Answer(int(status[1]), headers, body[:length]), len(body) == length
+    return Answer(head.status, head.headers, body[:length]), len(body) == length
 
 
-class _Again(RawIOBase):
+class Again(RawIOBase):
     """What came already, and then the rest: a socket as ``http.client`` wants it."""
 
     def __init__(self, data: bytes, sock: socket.socket) -> None:
@@ -275,7 +293,7 @@ class _Again(RawIOBase):
 
 def _by_http_client(sock: socket.socket, data: bytes, method: str) -> tuple[Answer, bool]:
     """Understand an answer of which ``data`` came already, whatever form it has."""
-    response = HTTPResponse(cast("socket.socket", _Again(data, sock)), method=method)
+    response = HTTPResponse(cast("socket.socket", Again(data, sock)), method=method)
     response.begin()
     body = response.read(_MOST_ANSWER_BYTES)
     if response.length and len(body) < _MOST_ANSWER_BYTES:

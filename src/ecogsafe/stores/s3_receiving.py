@@ -5,14 +5,15 @@ Whatever is out of the ordinary is left to urllib3 and ``http.client``, as in `e
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
-from typing import Any
+from http.client import HTTPException, HTTPResponse
+from typing import cast
 
 from urllib3 import Timeout
-from urllib3.exceptions import ProtocolError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
-from ecogsafe.stores.s3_exchange import Pool, SecurePool, await_head, kept, request_head, streamed
+from ecogsafe.stores.s3_exchange import Again, Pool, SecurePool, await_head, kept, request_head, streamed
 
 
 class Arriving:
@@ -58,7 +59,13 @@ class Arriving:
         view[:count] = self._first[:count]
         self._first = self._first[count:]
         while count < len(view) and self._end is not None:
-            more = self._fill(view[count:])
+            try:
+                more = self._fill(view[count:])
+            except (OSError, HTTPError, HTTPException):
+                if not count:
+                    raise
+                # what came is whole bytes of the object; whoever asks for more is told
+                break
             if not more:
                 self._finish(whole=self._left is None)
             count += more
@@ -79,12 +86,7 @@ class Arriving:
 
 
 def receive(
-    pool: Pool | SecurePool,
-    target: str,
-    headers: Mapping[str, str],
-    *,
-    connect_s: float,
-    read_s: float,
+    pool: Pool | SecurePool, target: str, headers: Mapping[str, str], *, connect_s: float, read_s: float
 ) -> Arriving:
     """Ask for ``target`` (GET) and return the answer as soon as its headers have come.
 
@@ -98,8 +100,8 @@ def receive(
     if connection is None or sock is None:
         return _by_urllib3(pool, target, headers, Timeout(connect=connect_s, read=read_s))
 
-    def end(keep: bool) -> None:  # noqa: FBT001 - called by position
-        if not keep:
+    def end(can_be_used: bool) -> None:  # noqa: FBT001 - by position
+        if not can_be_used:
             connection.close()
         pool._put_conn(connection)
 
@@ -107,10 +109,7 @@ def receive(
         sock.settimeout(connection.piece_s)
         sock.sendall(request_head("GET", target, headers))
         sock.settimeout(read_s)
-        data, head = await_head(sock)
-        length = "" if head is None else head.headers.get("content-length", "")
-        if head is None or not (length.isascii() and length.isdecimal()):
-            return _by_http_client(sock, data, end)
+        return _arriving(sock, end)
     except TimeoutError as error:
         end(False)
         raise ReadTimeoutError(pool, target, "no answer in time") from error
@@ -120,15 +119,52 @@ def receive(
     except BaseException:
         end(False)
         raise
-    first, left = head.rest[: int(length)], int(length)
-    # what came beyond belongs to no request of ours
-    is_clean = len(head.rest) <= left and head.keeps_open
 
+
+def _arriving(sock: socket.socket, end: Callable[[bool], None]) -> Arriving:
+    data, head = await_head(sock)
+    length = "" if head is None else head.headers.get("content-length", "")
+    if head is None or not (length.isascii() and length.isdecimal()):
+        return _by_http_client(sock, data, end)
+    left = int(length)
+    # what came beyond belongs to no request of ours
+    is_clean = len(head.rest) <= left
     return Arriving(
         head.status,
         head.headers,
         fill=sock.recv_into,
         end=lambda whole: end(whole and is_clean),
-        first=first,
+        first=head.rest[:left],
         left=left,
     )
+
+
+def _by_http_client(sock: socket.socket, data: bytes, end: Callable[[bool], None]) -> Arriving:
+    """Understand an answer of which ``data`` came already, whatever form it has."""
+    response = HTTPResponse(cast("socket.socket", Again(data, sock)), method="GET")
+    response.begin()
+
+    def over(_whole: bool) -> None:  # noqa: FBT001 - by position
+        response.close()
+        end(False)
+
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Arriving(response.status, headers, fill=response.readinto, end=over, left=response.length)
+
+
+def _by_urllib3(pool: Pool | SecurePool, target: str, headers: Mapping[str, str], timeout: Timeout) -> Arriving:
+    response = streamed(pool, "GET", target, headers, None, timeout)
+
+    def fill(view: memoryview) -> int:
+        data = response.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def end(_whole: bool) -> None:  # noqa: FBT001 - by position
+        # nothing happens where all was read: the connection is in the pool again
+        if response.length_remaining:
+            response.close()
+        response.release_conn()
+
+    told = {name.lower(): value for name, value in response.headers.items()}
+    return Arriving(response.status, told, fill=fill, end=end, left=response.length_remaining)

@@ -23,6 +23,7 @@ from ecogsafe.stores.protocol import Body
 from ecogsafe.stores.s3_address import Address, Addresses
 from ecogsafe.stores.s3_errors import EXPIRED
 from ecogsafe.stores.s3_exchange import Answer, Pool, SecurePool, exchange, streamed
+from ecogsafe.stores.s3_receiving import Arriving, receive
 from ecogsafe.stores.s3_signing import path_of, query_of
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ _TOLD = {
     "content-range": "ContentRange",
 }
 _METADATA = "x-amz-meta-"
-_Response = TypeVar("_Response", Answer, BaseHTTPResponse)
+_Response = TypeVar("_Response", Answer, Arriving, BaseHTTPResponse)
 
 
 class Wire:
@@ -117,15 +118,18 @@ class Wire:
             response.close()
         return data, response.headers.get("date")
 
-    def get(self, key: str, *, start: int = 0, stop: int | None = None) -> tuple[dict[str, Any], BaseHTTPResponse]:
+    def get(
+        self, key: str, *, start: int = 0, stop: int | None = None, etag: str | None = None
+    ) -> tuple[dict[str, Any], Arriving]:
         """Return the answer to GET and its body, which is to be read to its end or closed."""
         headers = {}
         if start or stop is not None:
             headers["range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        if etag is not None:
+            headers["if-match"] = etag
 
-        def ask(pool: Pool | SecurePool, target: str, signed: Mapping[str, str]) -> BaseHTTPResponse:
-            timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=RECEIVING_TIMEOUT_S)
-            return streamed(pool, "GET", target, signed, None, timeout)
+        def ask(pool: Pool | SecurePool, target: str, signed: Mapping[str, str]) -> Arriving:
+            return receive(pool, target, signed, connect_s=CONNECT_TIMEOUT_S, read_s=RECEIVING_TIMEOUT_S)
 
         response = self._asked(ask, "GET", key, headers)
         return _told(response.headers), response
@@ -250,14 +254,17 @@ class Wire:
         self._addresses.close()
 
 
-def _other_region(response: Answer | BaseHTTPResponse, address: Address) -> bool:
+def _other_region(response: Answer | Arriving | BaseHTTPResponse, address: Address) -> bool:
     return str(response.headers.get("x-amz-bucket-region", address.signer.region)) != address.signer.region
 
 
-def _error(response: Answer | BaseHTTPResponse) -> ClientError:
+def _error(response: Answer | Arriving | BaseHTTPResponse) -> ClientError:
     """Return an error answer as the SDK's exception; HEAD has only its status."""
     if isinstance(response, Answer):
         data = response.data
+    elif isinstance(response, Arriving):
+        data = bytes(response.piece(_MOST_ERROR_BYTES))
+        response.close()
     else:
         data = response.read(_MOST_ERROR_BYTES)
         if response.length_remaining:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
-from ecogsafe.core.errors import EcogsafeError, VerificationError
+from ecogsafe.core.errors import EcogsafeError, ObjectReplacedError, VerificationError
 from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.crypt.age_stream import ChunkOpener
 from ecogsafe.crypt.checksums import crc64nvme
@@ -15,12 +15,14 @@ from ecogsafe.crypt.errors import PayloadError
 from ecogsafe.crypt.unsealer import ChunkRun, open_prefix
 from ecogsafe.stores.protocol import ObjectInfo, Store
 from ecogsafe.transfer.buffers import Slot
-from ecogsafe.transfer.ranges import FIRST_REQUEST_BYTES, Range, RangePlan, plan_ranges
+from ecogsafe.transfer.ranges import FIRST_REQUEST_BYTES, REQUEST_BYTES, Range, RangePlan, plan_ranges
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 #: bytes that arrive wrong so often are not wrong by chance
 _ATTEMPTS = 3
+#: what is left of an answer is read, up to so much, to keep its connection
+_WORTH_READING_BYTES = 256 << 10
 
 
 class _PlainRun:
@@ -42,8 +44,54 @@ class _PlainRun:
             raise PayloadError("an object", "has fewer bytes than the store announced")
 
 
+class Stream:
+    """The bytes of one request, taken in order; not more of them are in memory than one chunk of the store's."""
+
+    def __init__(self, pieces: Generator[memoryview, None, None], size: int) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+        self._left = size
+
+    def take(self, most: int) -> memoryview:
+        """Return some of the next bytes, at most ``most`` and valid until more are taken; none at the end."""
+        if not self._rest:
+            self._rest = next(self._pieces, self._rest)
+            self._left -= len(self._rest)
+        taken, self._rest = self._rest[:most], self._rest[most:]
+        return taken
+
+    def give_back(self, rest: memoryview) -> None:
+        """Put bytes in front that were taken and are not done with."""
+        self._rest = memoryview(bytes(rest) + self._rest) if self._rest else rest
+
+    def close(self) -> None:
+        """End the request."""
+        self._rest = memoryview(b"")
+        if self._left <= _WORTH_READING_BYTES:
+            for _ in self._pieces:
+                pass
+        self._pieces.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An object of which the first range is in memory."""
+
+    plan: RangePlan
+    #: header and nonce; empty for an object taken as it is
+    prefix: bytes
+    #: CRC64NVME of the object's bytes up to the end of the range; 0 where nobody needs it
+    crc64: int
+    #: brings the ranges before ``after``; the caller closes it
+    stream: Stream
+    after: int
+
+
 class Fetcher:
-    """Fetches ranges of one object; several threads may, after `fetch_first` or `open_known`.
+    """Fetches ranges of one object; several threads may, after `begin` or `open_known`.
+
+    All ranges are of the object that was begun: one that takes its place is noticed, where the store tells them
+    apart.
 
     Parameters
     ----------
@@ -58,10 +106,14 @@ class Fetcher:
         self._identities = identities
         self._on_bytes = on_bytes
         self._opener: ChunkOpener | None = None
+        self._etag: str | None = None
+        #: whether CRC64NVMEs are wanted; set before the first range
+        self.sums_up = True
 
     def open_known(self, info: ObjectInfo, prefix: bytes) -> RangePlan | None:
         """Return how ``info`` is cut, from header and nonce as an earlier run noted them; None if they do not fit."""
         payload_offset = None
+        self._etag = info.etag
         try:
             if self._identities is not None:
                 opened = open_prefix(prefix, self._identities)
@@ -72,14 +124,8 @@ class Fetcher:
         except EcogsafeError:
             return None
 
-    def fetch_first(self, info: ObjectInfo, slot: Slot) -> tuple[RangePlan, bytes, int]:
-        """Fetch the first range into ``slot``, with what stands before it.
-
-        Returns
-        -------
-        plan, prefix, crc64
-            How the object is cut; header and nonce, empty for an object taken as it is; CRC64NVME of the
-            object's bytes up to the end of the range.
+    def begin(self, info: ObjectInfo, slot: Slot, *, ahead: bool) -> Begun:
+        """Fetch the first range into ``slot``, with what stands before it; with ``ahead`` ask for more than that.
 
         Raises
         ------
@@ -87,55 +133,83 @@ class Fetcher:
             As `open_header`.
         PayloadError
             The bytes are not what was sealed, or not as many as the store announced.
+        ObjectReplacedError
+            Another object stands under the key by now.
         StoreError
             As `Store.read`.
         """
-        return self._repeated(info.key, lambda: self._fetch_first(info, slot))
+        self._etag = info.etag
+        return _repeated(info.key, lambda: self._begin(info, slot, REQUEST_BYTES if ahead else FIRST_REQUEST_BYTES))
+
+    def fetch_first(self, info: ObjectInfo, slot: Slot) -> tuple[RangePlan, bytes, int]:
+        """Fetch the first range into ``slot``; return how the object is cut, its prefix, and the CRC64NVME.
+
+        Raises
+        ------
+        EcogsafeError
+            As `begin`.
+        """
+        begun = self.begin(info, slot, ahead=False)
+        begun.stream.close()
+        return begun.plan, begun.prefix, begun.crc64
 
     def fetch(self, key: str, range_: Range, slot: Slot) -> int:
         """Fetch another range into ``slot``; return the CRC64NVME of the object's bytes.
 
         Raises
         ------
-        PayloadError, StoreError
-            As `fetch_first`.
+        PayloadError, ObjectReplacedError, StoreError
+            As `begin`.
         """
-        return self._repeated(key, lambda: self._fetch(key, range_, slot))
+        return _repeated(key, lambda: self._fetch(key, range_, slot))
 
-    def _pieces(self, key: str, start: int, stop: int | None) -> Iterator[memoryview]:
-        for data in self._store.read(key, start, stop):
+    def stream(self, key: str, start: int, stop: int | None, slot: Slot, *, size: int) -> Stream:
+        """Ask for bytes ``[start, stop)`` of the object, of which there should be ``size``; `take` takes ranges."""
+        return Stream(self._pieces(key, start, stop, slot.arriving), size)
+
+    def take(self, stream: Stream, range_: Range, slot: Slot) -> int:
+        """Open the next range of ``stream`` into ``slot``; return the CRC64NVME of the object's bytes.
+
+        Raises
+        ------
+        PayloadError, ObjectReplacedError, StoreError
+            As `begin`; ``stream`` is of no more use.
+        """
+        return self._take(stream, range_, slot, range_.object_stop - range_.object_start, 0)
+
+    def _pieces(
+        self, key: str, start: int, stop: int | None, into: memoryview
+    ) -> Generator[memoryview, None, None]:
+        for data in self._store.read(key, start, stop, etag=self._etag, into=into):
             self._on_bytes(len(data))
             yield memoryview(data)
 
-    def _fetch_first(self, info: ObjectInfo, slot: Slot) -> tuple[RangePlan, bytes, int]:
-        # all of a small object is asked for without an end, so that one that is longer than announced shows
-        is_small = info.size <= FIRST_REQUEST_BYTES
-        pieces = self._pieces(info.key, 0, None if is_small else FIRST_REQUEST_BYTES)
+    def _begin(self, info: ObjectInfo, slot: Slot, most: int) -> Begun:
+        # all of an object is asked for without an end, so that one that is longer than announced shows
+        stream = self.stream(info.key, 0, None if info.size <= most else most, slot, size=min(info.size, most))
+        try:
+            prefix, payload_offset = self._prefix(info.key, stream)
+            plan = plan_ranges(info.size, payload_offset)
+            first = plan.range(0)
+            crc = self._take(stream, first, slot, first.object_stop - len(prefix), crc64nvme(prefix))
+        except BaseException:
+            stream.close()
+            raise
+        return Begun(plan, prefix, crc, stream, plan.count_before(most))
+
+    def _prefix(self, key: str, stream: Stream) -> tuple[bytes, int | None]:
+        """Take header and nonce; return them, and where the first chunk begins."""
+        if self._identities is None:
+            return b"", None
         head = bytearray()
-        payload_offset = None
-        if self._identities is not None:
-            for piece in pieces:
-                head += piece
-                opened = open_prefix(head, self._identities)
-                if opened is not None:
-                    self._opener, payload_offset = opened
-                    break
-            else:
-                raise PayloadError(info.key, "ends inside its header")
-        plan = plan_ranges(info.size, payload_offset)
-        first = plan.range(0)
-        prefix = bytes(head[: payload_offset or 0])
-        run = self._run(first, slot)
-        crc = crc64nvme(prefix)
-        left = first.object_stop - len(prefix)
-        for piece in chain((memoryview(head)[len(prefix) :],), pieces):
-            # what comes of the next range is fetched again with it
-            mine = piece if first.is_last else piece[:left]
-            crc = crc64nvme(mine, crc)
-            left -= len(mine)
-            run.feed(mine)
-        run.finish()
-        return plan, prefix, crc
+        while piece := stream.take(FIRST_REQUEST_BYTES):
+            head += piece
+            opened = open_prefix(head, self._identities)
+            if opened is not None:
+                self._opener, payload_offset = opened
+                stream.give_back(memoryview(head)[payload_offset:])
+                return bytes(head[:payload_offset]), payload_offset
+        raise PayloadError(key, "ends inside its header")
 
     def _run(self, range_: Range, slot: Slot) -> ChunkRun | _PlainRun:
         view = slot.room(range_.size)
@@ -144,19 +218,33 @@ class Fetcher:
         return ChunkRun(self._opener, range_.first_chunk, view, with_last=range_.is_last)
 
     def _fetch(self, key: str, range_: Range, slot: Slot) -> int:
+        size = range_.object_stop - range_.object_start
+        stream = self.stream(key, range_.object_start, range_.object_stop, slot, size=size)
+        try:
+            return self.take(stream, range_, slot)
+        finally:
+            stream.close()
+
+    def _take(self, stream: Stream, range_: Range, slot: Slot, left: int, crc: int) -> int:
         run = self._run(range_, slot)
-        crc = 0
-        for piece in self._pieces(key, range_.object_start, range_.object_stop):
-            crc = crc64nvme(piece, crc)
+        while left and (piece := stream.take(left)):
+            left -= len(piece)
+            if self.sums_up:
+                crc = crc64nvme(piece, crc)
             run.feed(piece)
         run.finish()
+        if range_.is_last and (more := stream.take(1)):
+            run.feed(more)
         return crc
 
-    def _repeated(self, key: str, fetch: Callable[[], T]) -> T:
-        """Fetch again what came wrong; a few times, because a damaged object comes wrong every time."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return fetch()
-            except VerificationError as error:
-                _log.info("a range came wrong and is fetched again key=%s code=%s", key, error.code)
-        return fetch()
+
+def _repeated(key: str, fetch: Callable[[], T]) -> T:
+    """Fetch again what came wrong; a few times, because a damaged object comes wrong every time."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return fetch()
+        except ObjectReplacedError:
+            raise
+        except VerificationError as error:
+            _log.info("a range came wrong and is fetched again key=%s code=%s", key, error.code)
+    return fetch()

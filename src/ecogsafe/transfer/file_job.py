@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from ecogsafe.catalog import files
+from ecogsafe.catalog.files import SeenFile
 from ecogsafe.core.errors import EcogsafeError, InterruptedRunError, SourceChangedError
 from ecogsafe.transfer.carrier import Crew
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.lane import Lane, SealingChangedError
-from ecogsafe.transfer.noting import note_file
+from ecogsafe.transfer.noting import note_file, seen
 from ecogsafe.transfer.parts import SINGLE_REQUEST_LIMIT
 from ecogsafe.transfer.reading import PrefixDigests, read_once
 from ecogsafe.transfer.senders import Senders
@@ -53,8 +57,7 @@ def _send_in_parts(crew: Crew, source: Source) -> list[Outcome]:
         crew.settle()
         if sha256 is None:
             return _ends(opened)
-        file_id = note_file(context, shipment, source, sha256=sha256)
-        return _complete(opened, file_id=file_id, sha256=sha256)
+        return _complete(context, opened, seen(shipment, source.stat, sha256=sha256), sha256)
     except InterruptedRunError:
         crew.settle()
         return _ends(opened)
@@ -93,9 +96,13 @@ def _feed(crew: Crew, source: Source, lanes: list[Lane]) -> str | None:
     return sha256
 
 
-def _complete(opened: Opened, *, file_id: int, sha256: str) -> list[Outcome]:
+def _complete(context: TransferContext, opened: Opened, file: SeenFile, sha256: str) -> list[Outcome]:
     """Complete what is all there, at every place at once; return the end of each."""
-    futures = [future for lane in opened.lanes for future in lane.complete(file_id=file_id, sha256=sha256)]
+    note = partial(files.upsert_file, seen=file)
+    futures = [future for lane in opened.lanes for future in lane.complete(note=note, sha256=sha256)]
+    if not futures:
+        # no place was left, but what was read is known
+        context.ledger.record(note)
     done = [future.result() for future in futures]
     ended = {id(outcome.place) for outcome in done}
     left = [u.ended() for lane in opened.lanes for u in lane.uploads if id(u.place) not in ended]

@@ -55,6 +55,10 @@ class FileOrder:
     #: what it may go plain by; None for a file that goes sealed
     cleared: Cleared | None = None
 
+    def __reduce__(self) -> tuple[type[FileOrder], tuple[int, str, str, Cleared | None]]:
+        """Say how it is made again: one goes to a worker for every small file."""
+        return FileOrder, (self.root, self.relative, self.name, self.cleared)
+
     def open(self) -> FileSource:
         """Open it; one that goes plain only in the state in which it was judged.
 

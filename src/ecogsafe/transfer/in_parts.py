@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -41,6 +41,8 @@ class PartUpload(Carrier):
         self.acknowledged: dict[int, str] = {}
         self.reused_parts = 0
         self._lease = lease
+        #: the store's name of the upload on its way to the disk; no part leaves before it is there
+        self._named: Future[None] | None = None
 
     @property
     def upload_id(self) -> str:
@@ -48,6 +50,12 @@ class PartUpload(Carrier):
         if self.row.upload_id is None:
             raise ValueError("this upload was not begun")
         return self.row.upload_id
+
+    def name(self, upload_id: str) -> None:
+        """Note the store's name of the upload, in the commit of its first part's row."""
+        token = self.row.token
+        self._named = self.context.ledger.submit(lambda tx: uploads.set_upload_id(tx, token, upload_id), may_wait=True)
+        self.row = replace(self.row, upload_id=upload_id)
 
     def keep_acknowledged(self, acknowledged: Mapping[int, str]) -> None:
         """Go on from these parts of an earlier run, ETag by number."""
@@ -65,6 +73,8 @@ class PartUpload(Carrier):
             Bytes of the source that it counts for; None: as many as it has.
         """
         noted.result()
+        if self._named is not None:
+            self._named.result()
         part = self.place.store.put_part(self.key, self.upload_id, place.number, body, offset=place.start, crc64=crc64)
         try:
             self.context.ledger.record(
@@ -88,10 +98,16 @@ class PartUpload(Carrier):
         rows: Mapping[int, PartRow],
         ranges: Sequence[PartRange],
         *,
-        file_id: int,
+        note: Callable[[Transaction], int],
         sha256: str,
     ) -> Outcome:
-        """Announce, complete and record the object; no failure is raised but a bug's."""
+        """Announce, complete and record the object; no failure is raised but a bug's.
+
+        Parameters
+        ----------
+        note
+            Notes the file with its digest and returns its number, in the commit that announces the object.
+        """
         crc = rows[ranges[0].number].crc64
         for place in ranges[1:]:
             crc = combine(crc, rows[place.number].crc64, place.length)
@@ -101,7 +117,7 @@ class PartUpload(Carrier):
             key=self.key,
             size=sealing.object_size,
             crc64=crc,
-            file_id=file_id,
+            file_id=0,
             sha256=sha256,
             sealed=sealing.sealed,
             created_at=utc_stamp(),
@@ -112,7 +128,7 @@ class PartUpload(Carrier):
             for p in ranges
         ]
         try:
-            outcome = self._finish(intent, parts)
+            outcome = self._finish(intent, parts, note)
         except EcogsafeError as error:
             self.fail(error)
             return self.ended()
@@ -121,12 +137,16 @@ class PartUpload(Carrier):
             outcome.notes.append(f"{self.reused_parts} of {len(ranges)} parts were already there")
         return outcome
 
-    def _finish(self, intent: IntentRow, parts: Sequence[UploadedPart]) -> Outcome:
-        def announce(tx: Transaction) -> None:
+    def _finish(
+        self, unnumbered: IntentRow, parts: Sequence[UploadedPart], note: Callable[[Transaction], int]
+    ) -> Outcome:
+        def announce(tx: Transaction) -> IntentRow:
             self._check_owner(tx)
+            intent = replace(unnumbered, file_id=note(tx))
             uploads.add_intents(tx, [intent])
+            return intent
 
-        self.context.ledger.record(announce)
+        intent = self.context.ledger.record(announce)
         try:
             info = self._ask_to_finish(intent, parts)
         except StoreError as error:
@@ -187,8 +207,8 @@ class PartUpload(Carrier):
         self.context.tell("upload", message, key=self.key, store=self.place.store.name)
 
     def release(self) -> None:
-        """Give the lease back."""
-        self.context.ledger.record(lambda tx: leases.release(tx, self._lease))
+        """Give the lease back, some time soon: nobody waits for it, and it ends with the run at the latest."""
+        self.context.ledger.submit(lambda tx: leases.release(tx, self._lease), may_wait=True)
 
     def ended(self) -> Outcome:
         """Return the end of an upload that did not complete; one that vanished is begun again later, once."""
@@ -265,6 +285,5 @@ def begin(crew: Crew, place: Place, sealing: SealingRow) -> PartUpload:
     except StoreError as error:
         upload.fail(error)
         return upload
-    context.ledger.record(lambda tx: uploads.set_upload_id(tx, token, upload_id))
-    upload.row = replace(row, upload_id=upload_id)
+    upload.name(upload_id)
     return upload

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
 
 from ecogsafe.catalog import sealings
+from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.sealings import PartRow, SealingRow
 from ecogsafe.core.errors import InterruptedRunError, SourceChangedError
 from ecogsafe.crypt.age_recipients import seal_header
@@ -113,8 +114,14 @@ class Lane:
         self.crew.parts_begun += (size > 0) - (self._room > 0)
         self._room = size
 
-    def complete(self, *, file_id: int, sha256: str) -> list[Future[Outcome]]:
-        """Have every upload completed whose parts are all there; each future gives the end of one."""
+    def complete(self, *, note: Callable[[Transaction], int], sha256: str) -> list[Future[Outcome]]:
+        """Have every upload completed whose parts are all there; each future gives the end of one.
+
+        Parameters
+        ----------
+        note
+            See `PartUpload.complete`.
+        """
         return [
             self.crew.senders.submit(
                 upload.place.store_id,
@@ -122,7 +129,7 @@ class Lane:
                 self.sealing,
                 self._rows,
                 self._ranges,
-                file_id=file_id,
+                note=note,
                 sha256=sha256,
             )
             for upload in self.uploads

@@ -16,6 +16,9 @@ from ecogsafe.crypt.sealed_layout import CHUNK_BYTES, SEALED_CHUNK_BYTES, plain_
 RANGE_BYTES = 128 * CHUNK_BYTES
 #: the first request: a full range and the header of a few recipients
 FIRST_REQUEST_BYTES = 128 * SEALED_CHUNK_BYTES + 4096
+#: the most that one thread asks for at once, where there is enough to do for the others: so many full ranges
+_RANGES_AT_ONCE = 16
+REQUEST_BYTES = (_RANGES_AT_ONCE - 1) * 128 * SEALED_CHUNK_BYTES + FIRST_REQUEST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,17 @@ class RangePlan:
     def count(self) -> int:
         """How many ranges there are, at least one."""
         return 1 + -(-(self.content_size - self.first_bytes) // RANGE_BYTES)
+
+    def count_before(self, position: int) -> int:
+        """Return how many ranges end before byte ``position`` of the object, or there."""
+        if position >= self.object_size:
+            return self.count
+        whole = (position - self.range(0).object_stop) // (self.range(1).object_stop - self.range(1).object_start)
+        return min(1 + whole, self.count - 1)
+
+    def after(self, number: int) -> int:
+        """Return the range behind those that are asked for at once from ``number`` on."""
+        return min(number + _RANGES_AT_ONCE, self.count)
 
     def _object_offset(self, position: int) -> int:
         """Return where the object holds byte ``position`` of the file, which begins a chunk."""

@@ -8,6 +8,7 @@ it ends at once. What it then leaves half sent is announced, and is written only
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import sys
@@ -44,6 +45,8 @@ T = TypeVar("T")
 #: a store in trouble is told of at most this often, and only if it is waited for so long, seconds
 _TELL_EVERY_S = 10.0
 _TELL_FROM_S = 1.0
+#: objects made before garbage is looked for: next to none of what a file needs is left over from it
+_GARBAGE_EVERY = 20_000
 
 
 def main() -> None:
@@ -55,6 +58,9 @@ def main() -> None:
     except EcogsafeError as error:
         connection.send(Failed(error))
         return
+    # what is loaded by now stays, and is not looked through for garbage again and again
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_EVERY, 20, 20)
     worker.run()
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,7 +160,7 @@ def test_an_interrupted_file_goes_on_where_it_stopped(
     class Ending(MemoryStore):
         left = 2
 
-        def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
             if start:
                 if not self.left:
                     raise StoreRefusedError("the store", "is gone")

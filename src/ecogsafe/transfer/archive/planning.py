@@ -45,10 +45,14 @@ def plan_volume(
     work = _work(row, place, members, plan)
 
     def write(tx: Transaction) -> VolumeRow:
-        noted = replace(row, volume_id=files.upsert_file(tx, _seen_volume(row)))
-        ids = files.upsert_files(tx, [seen_member(row.subject, member, None) for member in members])
-        if archives.volume(tx, noted.volume_id) is None:
+        known = archives.volume_named(tx, row.subject, row.kind, row.number)
+        if known is None:
+            noted = replace(row, volume_id=files.upsert_file(tx, _seen_volume(row)))
             archives.add_volume(tx, noted)
+        else:
+            noted = replace(row, volume_id=known.volume_id)
+            files.set_size(tx, known.volume_id, row.tar_size)
+        ids = files.upsert_files(tx, [seen_member(row.subject, member, None) for member in members])
         rows = [
             _member_row(noted, position, file_id, member, plan)
             for position, (file_id, member) in enumerate(zip(ids, members, strict=True))

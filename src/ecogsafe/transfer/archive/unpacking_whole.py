@@ -138,7 +138,7 @@ class WholeUnpacking:
                 raise self._interrupted()
             self._crc = crc64nvme(data, self._crc)
             self._on_bytes(len(data))
-            yield data
+            yield bytes(data)
 
     def _interrupted(self) -> InterruptedRunError:
         return InterruptedRunError(

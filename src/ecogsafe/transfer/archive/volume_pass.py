@@ -107,7 +107,7 @@ class VolumePass:
             whole(self._making.sealing, object_size),
             self._making.rows,
             self._ranges,
-            file_id=row.volume_id,
+            note=lambda _: row.volume_id,
             sha256=manifest_sha256,
         )
         if outcome.status in (Status.DONE, Status.DIFFERENT):

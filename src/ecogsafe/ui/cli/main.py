@@ -35,6 +35,7 @@ COMMANDS = {
     "modernise": "cmd_modernise",
     "verify": "cmd_verify",
     "status": "cmd_status",
+    "free": "cmd_free",
 }
 #: the one-line help of each, so that ``--help`` loads none of them
 SUMMARIES = {
@@ -57,6 +58,7 @@ SUMMARIES = {
     "modernise": "Old copies in, sealed and recorded copies at today's destinations out.",
     "verify": "Check every copy: by the store's checksum, or by reading it all.",
     "status": "Which subject is where, and how it was proven.",
+    "free": "Delete local files whose copies elsewhere are proven at that very moment.",
 }
 _EPILOG = (
     "Exit status: 0 done, 1 a bug in us, 2 usage, 3 some items skipped or failed, 4 plan has conflicts, "
