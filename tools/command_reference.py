@@ -94,7 +94,8 @@ NOTES = {
     "former. What stands under the name is compared and never replaced (3). See [old copies](old-copies.md).",
     "modernise": "Asks the old lab password. Never changes an old copy. Everything goes sealed; destinations that are "
     "`plain` or archives are passed over. See [old copies](old-copies.md).",
-    "verify": "Without `--deep` it asks no password and reads no data, except in a folder, where it reads every file.",
+    "verify": "Without `--deep` it asks no password and reads no data, except in a folder, where it reads every file; "
+    "`--repair` asks it if a sealed copy of another store has to be opened. See [proof](proof.md).",
     "share": "Asks before it begins. Refuses `/`, mount points, home folders, the home of ecogsafe, and links that "
     "lead out of DIR.",
     "status": "Never asks the password, and asks no store.",

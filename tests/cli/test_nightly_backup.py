@@ -9,7 +9,9 @@ import pytest
 
 from tests.cli.lab import Lab, Result
 from tests.cli.trees import digests
+from tests.servers.azurite import AzuriteServer
 from tests.servers.seaweed import SeaweedServer
+from tests.service.counted_reads import count_reads
 
 
 @pytest.fixture
@@ -68,6 +70,29 @@ def test_a_night_and_the_way_back(nightly: Lab) -> None:
         nightly.run("--yes", "restore", code, "--from", deep, "-d", nightly.folder / f"cold-{code}")
     cold = {k: v for code in nightly.codes.values() for k, v in digests(nightly.folder / f"cold-{code}").items()}
     assert cold == before
+
+
+@pytest.mark.server
+def test_one_read_feeds_a_folder_two_buckets_and_azure(
+    applied: Lab, s3_server: SeaweedServer, azurite: AzuriteServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied.extra_env |= s3_server.env() | azurite.env()
+    (applied.folder / "nas").mkdir()
+    places = (
+        ("bucket", f"s3://{s3_server.new_bucket()}/lab", "encrypt = true"),
+        ("deep", f"s3://{s3_server.new_bucket()}", 'archive = true\nstorage_class = "DEEP_ARCHIVE"'),
+        ("azure", f"azure://{azurite.new_container()}", "encrypt = true"),
+        ("nas", f"file://{applied.folder}/nas", "encrypt = true"),
+    )
+    tables = "".join(f'[[destination]]\nname = "{name}"\nurl = "{url}"\n{more}\n' for name, url, more in places)
+    applied.configure(f'outbox = "{applied.out}"\n{tables}')
+    reads = count_reads(monkeypatch)
+    told = applied.run("--json", "backup")
+    size = sum(path.stat().st_size for path in applied.out.rglob("*") if path.is_file())
+    assert size <= reads.total <= 1.01 * size, reads.by_name
+    assert {tuple(e["details"]["missing"]) for e in told.of("item", action="backup")} == {()}
+    volumes = told.of("item", action="archive", status="done")
+    assert len({v["key"] for v in volumes}) == 4, "video and recordings of two patients"
 
 
 @pytest.mark.server

@@ -122,6 +122,23 @@ def test_it_is_open_when_it_opens_and_never_before(start: time, end: time, naive
         assert not window.is_open(max(now, opens.astimezone(UTC) - timedelta(minutes=1)))
 
 
+@pytest.mark.parametrize(
+    ("now", "work_h", "hours"),
+    [
+        ("2026-07-01 20:00", 3, 3),
+        ("2026-07-01 20:00", 10, 10),
+        ("2026-07-01 20:00", 11, 11 + 12),
+        ("2026-07-01 20:00", 22, 22 + 12),
+        ("2026-07-01 20:00", 23, 23 + 24),
+        ("2026-07-01 12:00", 1, 6 + 1),
+        ("2026-07-02 06:00", 13, 12 + 13 + 12),
+    ],
+)
+def test_what_is_left_counts_the_hours_in_which_it_is_closed(now: str, work_h: int, hours: int) -> None:
+    window = parse_window("18:00-06:00", SEATTLE)
+    assert window.seconds_for(work_h * 3600, local(now)) == pytest.approx(hours * 3600)
+
+
 def test_without_a_zone_it_is_the_time_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     import time as clock
 

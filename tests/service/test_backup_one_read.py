@@ -7,8 +7,7 @@ import os
 import random
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,8 +21,8 @@ from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.transfer import file_job, pace, unfinished
 from ecogsafe.transfer.archive import planning
 from ecogsafe.transfer.pool import PartPool
-from ecogsafe.transfer.source import FileSource
 from tests.formats.builders_avi import chunk, clip, listing
+from tests.service.counted_reads import Reads, count_reads
 from tests.service.nightly_lab import DEEP, ONE, TWO, VIDEO, config, keys, send, whereabouts
 from tests.service.small_lab import PASSWORD, SmallLab, StoresInMemory
 
@@ -31,34 +30,9 @@ MIB = 1 << 20
 AZURE = "azure://lab-azure"
 
 
-@dataclass
-class Reads:
-    """Bytes that were read of each file while it was sent, by what messages call it."""
-
-    by_name: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def total(self) -> int:
-        return sum(self.by_name.values())
-
-
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
-    counted = Reads()
-    read, read_into = FileSource._read, FileSource.read_into
-
-    def counting(self: FileSource, size: int, offset: int) -> bytes:
-        piece = read(self, size, offset)
-        counted.by_name[self.name] += len(piece)
-        return piece
-
-    def counting_into(self: FileSource, view: memoryview, offset: int) -> None:
-        read_into(self, view, offset)
-        counted.by_name[self.name] += len(view)
-
-    monkeypatch.setattr(FileSource, "_read", counting)
-    monkeypatch.setattr(FileSource, "read_into", counting_into)
-    return counted
+    return count_reads(monkeypatch)
 
 
 @pytest.fixture

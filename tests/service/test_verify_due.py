@@ -250,18 +250,19 @@ def test_wishes_that_mean_nothing(sent: SmallLab, wishes: dict[str, object]) -> 
 def test_no_object_is_begun_that_would_not_be_read_in_time() -> None:
     time = [0.0]
     deadline = Deadline(100, lambda: time[0])
-    assert deadline.has_time_for(10**15)  # nobody knows how fast the store is
-    deadline.note(100 << 20, 10)
-    assert deadline.has_time_for(900 << 20)
-    assert not deadline.has_time_for(1100 << 20)
+    assert deadline.has_time_for("nas", 10**15)  # nobody knows how fast the store is
+    deadline.note("nas", 100 << 20, 10)
+    assert deadline.has_time_for("nas", 900 << 20)
+    assert not deadline.has_time_for("nas", 1100 << 20)
+    assert deadline.has_time_for("cloud", 1100 << 20)
     time[0] = 95
-    assert not deadline.has_time_for(100 << 20)
-    assert deadline.has_time_for(1000)
+    assert not deadline.has_time_for("nas", 100 << 20)
+    assert deadline.has_time_for("nas", 1000)
     assert not deadline.is_over()
     time[0] = 100
     assert deadline.is_over()
-    assert not deadline.has_time_for(1)
-    assert Deadline(None).has_time_for(10**15)
+    assert not deadline.has_time_for("nas", 1)
+    assert Deadline(None).has_time_for("nas", 10**15)
 
 
 # --sample

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from ecogsafe.core.clock import utc_now
 from ecogsafe.core.events import Event, FileProgress, Item, Progress
+from ecogsafe.core.pacing import DailyWindow
 from ecogsafe.transfer.meter import RATE_OVER_S, Meter, SlidingRate
 
 MB = 1_000_000
@@ -49,6 +53,18 @@ def test_a_run_that_stands_still_has_no_rate_and_no_time_left() -> None:
         told.now()
     progress = told.now()
     assert progress.bytes_per_s == 0 and progress.seconds_left is None
+
+
+def test_time_left_counts_the_hours_in_which_nothing_may_move() -> None:
+    clock, events = Clock(), list[Event]()
+    told = meter(clock, events, bytes_total=10 * MB + 3600 * MB)
+    now = utc_now()
+    told.window = DailyWindow(
+        (now - timedelta(minutes=30)).time(), (now + timedelta(minutes=30)).time(), ZoneInfo("UTC")
+    )
+    clock.now += 10
+    told.bytes_moved(10 * MB)
+    assert told.now().seconds_left == pytest.approx(24 * 3600, rel=0.1)
 
 
 def test_parts_of_an_earlier_run_do_not_make_it_look_fast() -> None:

@@ -107,6 +107,7 @@ def _listed(
     statement: Select[Any], others: tuple[str, ...], name: str, count: int, dialect: Dialect
 ) -> tuple[str, tuple[str, ...], dict[str, Any]]:
     """Return the statement for so many values, the order of its parameters (() where they go by name), and these."""
-    listed = statement.params({name: [""] * count} | dict.fromkeys(others, ""))
-    compiled = listed.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-    return str(compiled), tuple(compiled.positiontup or ()), dict(compiled.params)
+    listed = statement.compile(dialect=dialect).construct_expanded_state(
+        dict.fromkeys(others, "") | {name: [""] * count}
+    )
+    return listed.statement, tuple(listed.positiontup or ()), dict(listed.parameters)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import and_, bindparam, func, select, update
 
-from ecogsafe.catalog.bulk import add_rows
+from ecogsafe.catalog.bulk import add_rows, among
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileRow
 from ecogsafe.catalog.rows import columns_of, insert_numbered, values_of
@@ -74,9 +74,7 @@ def record_copies(tx: Transaction, rows: Sequence[CopyRow]) -> None:
     known: set[tuple[str, str]] = set()
     for store_id in {row.store_id for row in rows}:
         keys = [row.key for row in rows if row.store_id == store_id]
-        for start in range(0, len(keys), _BATCH):
-            asked = {"a_store": store_id, "keys": keys[start : start + _BATCH]}
-            known |= {(store_id, key) for key in tx.execute(_KNOWN_KEYS, asked).scalars()}
+        known |= {(store_id, key) for (key,) in among(tx, _KNOWN_KEYS, {"a_store": store_id}, keys=keys)}
     new: list[dict[str, Any]] = []
     others: list[CopyRow] = []
     for row in rows:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Select, bindparam, func, select, update
 
-from ecogsafe.catalog.bulk import add_rows
+from ecogsafe.catalog.bulk import add_rows, among
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.rows import columns_of, values_of
 from ecogsafe.catalog.schema import files
@@ -90,11 +90,11 @@ _CONTENTS = (
     .where(files.c.tree == bindparam("a_tree"), files.c.path.in_(bindparam("paths", expanding=True)))
     .order_by(files.c.id.desc())
 )
-_CURRENT_IDS = select(files.c.path, files.c.id).where(
-    files.c.tree == bindparam("a_tree"),
-    files.c.path.in_(bindparam("paths", expanding=True)),
-    files.c.superseded_at.is_(None),
+_KNOWN_PATHS = select(files.c.path).where(
+    files.c.tree == bindparam("a_tree"), files.c.path.in_(bindparam("paths", expanding=True))
 )
+_NEWEST = select(func.coalesce(func.max(files.c.id), 0))
+_ADDED = select(files.c.tree, files.c.path, files.c.id).where(files.c.id > bindparam("an_id"))
 _CHANGED = ("size", "mtime_ns", "inode", "device", "segment", "sha256")
 _CHANGE = (
     update(files)
@@ -157,8 +157,11 @@ def upsert_files(tx: Transaction, seen: Sequence[SeenFile]) -> list[int]:
         tx.execute(_CHANGE, changed)
     if not added:
         return [number for number in ids if number is not None]
+    before = tx.execute(_NEWEST).scalar_one()
     add_rows(tx, files, added)
-    return _current_ids(tx, seen)
+    # every number that was given out before is smaller, and nobody else's rows are seen in this transaction
+    new = {(tree, path): number for tree, path, number in tx.execute(_ADDED, {"an_id": before}).all()}
+    return [new[one.tree, one.path] if number is None else number for one, number in zip(seen, ids, strict=True)]
 
 
 def _contents(tx: Transaction, seen: Sequence[SeenFile]) -> dict[tuple[str, str], list[FileRow]]:
@@ -166,21 +169,12 @@ def _contents(tx: Transaction, seen: Sequence[SeenFile]) -> dict[tuple[str, str]
     found: dict[tuple[str, str], list[FileRow]] = {}
     for tree in {one.tree for one in seen}:
         paths = [one.path for one in seen if one.tree == tree]
+        # most are new
+        paths = list({path for (path,) in among(tx, _KNOWN_PATHS, {"a_tree": tree}, paths=paths)})
         for start in range(0, len(paths), _BATCH):
             for row in tx.execute(_CONTENTS, {"a_tree": tree, "paths": paths[start : start + _BATCH]}):
                 found.setdefault((tree, row.path), []).append(FileRow(*row))
     return found
-
-
-def _current_ids(tx: Transaction, seen: Sequence[SeenFile]) -> list[int]:
-    """Return the ids of the current rows of these paths, in their order."""
-    numbers: dict[tuple[str, str], int] = {}
-    for tree in {one.tree for one in seen}:
-        paths = [one.path for one in seen if one.tree == tree]
-        for start in range(0, len(paths), _BATCH):
-            for row in tx.execute(_CURRENT_IDS, {"a_tree": tree, "paths": paths[start : start + _BATCH]}):
-                numbers[tree, row.path] = row.id
-    return [numbers[one.tree, one.path] for one in seen]
 
 
 def _match(known: Sequence[FileRow], seen: SeenFile) -> tuple[FileRow | None, FileRow | None]:

@@ -95,6 +95,15 @@ def acquire(
             next="wait until it has ended, then run again",
         )
     tx.execute(_GIVE_UP, {"a_name": name, "an_owner": owner})
+    return _take(tx, name, owner, ttl_s, now, shared=shared)
+
+
+def acquire_new(tx: Transaction, name: str, owner: str, ttl_s: float) -> Lease:
+    """Take ``name``, alone, that is made of a random token and that nobody else can know yet."""
+    return _take(tx, name, owner, ttl_s, database_time(tx), shared=False)
+
+
+def _take(tx: Transaction, name: str, owner: str, ttl_s: float, now: datetime, *, shared: bool) -> Lease:
     values: dict[str, Any] = {
         "name": name,
         "owner": owner,

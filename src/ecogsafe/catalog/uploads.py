@@ -11,7 +11,7 @@ from typing import Literal
 
 from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
-from ecogsafe.catalog.bulk import add_rows
+from ecogsafe.catalog.bulk import add_rows, among, carry_out
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.guarded import guarded_insert, parameter
 from ecogsafe.catalog.rows import columns_of, values_of
@@ -82,8 +82,10 @@ _TAKE_OVER = (
     .where(uploads.c.token == bindparam("a_token"))
     .values(owner=bindparam("the_owner"), fence=bindparam("the_fence"))
 )
-_FENCE = select(uploads.c.fence).where(uploads.c.token == bindparam("a_token"))
-_NEWEST_FENCE = select(func.max(leases.c.fence)).where(leases.c.name == bindparam("a_name"))
+_FENCES = select(
+    uploads.c.fence.label("of_upload"),
+    select(func.max(leases.c.fence)).where(leases.c.name == bindparam("a_name")).scalar_subquery().label("of_lease"),
+).where(uploads.c.token == bindparam("a_token"))
 _OF_TOKENS = select(uploads.c.token).where(uploads.c.token.in_(bindparam("tokens", expanding=True)))
 _OPEN = select(*_UPLOAD).where(uploads.c.state == "open").order_by(uploads.c.created_at, uploads.c.token)
 _OPEN_OF_KEY = _OPEN.where(uploads.c.store_id == bindparam("a_store"), uploads.c.key == bindparam("a_key"))
@@ -95,9 +97,8 @@ _END = (
     .values(state=bindparam("ended"))
 )
 _INTENTS_OF = select(*_INTENT).where(intents.c.token.in_(bindparam("tokens", expanding=True)))
-_SETTLE = (
-    update(intents).where(intents.c.token.in_(bindparam("tokens", expanding=True))).values(state=bindparam("settled"))
-)
+_INTENTS_KNOWN = select(intents.c.token).where(intents.c.token.in_(bindparam("tokens", expanding=True)))
+_SETTLE = update(intents).where(intents.c.token == bindparam("a_token")).values(state=bindparam("settled"))
 _OPEN_INTENTS_OF = select(intents.c.token, intents.c.key).where(
     intents.c.store_id == bindparam("a_store"),
     intents.c.key.in_(bindparam("keys", expanding=True)),
@@ -135,10 +136,7 @@ def take_over(tx: Transaction, token: str, *, owner: str, fence: int) -> None:
 
 def tokens_of_uploads(tx: Transaction, tokens: Sequence[str]) -> list[str]:
     """Return those of ``tokens`` that are of uploads in parts."""
-    found: list[str] = []
-    for start in range(0, len(tokens), _BATCH):
-        found += tx.execute(_OF_TOKENS, {"tokens": tokens[start : start + _BATCH]}).scalars()
-    return found
+    return list({token for (token,) in among(tx, _OF_TOKENS, {}, tokens=tokens)})
 
 
 def keys_with_open_uploads(tx: Transaction, store_id: str) -> set[str]:
@@ -165,12 +163,20 @@ def open_uploads(
     return [UploadRow(*row) for row in tx.execute(query)]
 
 
+def check_owner(tx: Transaction, token: str, fence: int) -> None:
+    """Raise where somebody newer than the holder of ``fence`` has taken the upload over.
+
+    Raises
+    ------
+    LockedError
+        As `take_over`.
+    """
+    _check_fence(tx, token, fence)
+
+
 def _check_fence(tx: Transaction, token: str, fence: int) -> None:
-    newest = max(
-        tx.execute(_FENCE, {"a_token": token}).scalar_one(),
-        tx.execute(_NEWEST_FENCE, {"a_name": f"upload:{token}"}).scalar() or 0,
-    )
-    if fence < newest:
+    found = tx.execute(_FENCES, {"a_token": token, "a_name": f"upload:{token}"}).one()
+    if fence < max(found.of_upload, found.of_lease or 0):
         raise LockedError("upload", "another run has taken it over", safe="It goes on there")
 
 
@@ -197,6 +203,25 @@ def add_ack(tx: Transaction, token: str, number: int, etag: str, fence: int) -> 
     _check_fence(tx, token, fence)
     here = (acks_table.c.token == token, acks_table.c.number == number)
     tx.execute(update(acks_table).where(*here).values(etag=etag))
+
+
+@dataclass(frozen=True, slots=True)
+class AckRow:
+    """A part that the store has; `add_ack` has the words."""
+
+    token: str
+    number: int
+    etag: str
+    #: of whoever sent it
+    fence: int
+
+
+def add_acks(tx: Transaction, rows: Sequence[AckRow]) -> None:
+    """Do `add_ack` for each of ``rows``; those that are new cost one statement together."""
+    added = [values_of(row) | {"lease": f"upload:{row.token}"} for row in rows]
+    if tx.execute(_ADD_ACK, added).rowcount != len(added):
+        for row in rows:
+            add_ack(tx, row.token, row.number, row.etag, row.fence)
 
 
 def acks(tx: Transaction, token: str) -> dict[int, str]:
@@ -229,7 +254,8 @@ def add_intents(tx: Transaction, rows: Iterable[IntentRow]) -> None:
         A token was used for another object.
     """
     batch = {row.token: row for row in rows}
-    tokens = list(batch)
+    # a token is random: one that is known is that of a write that is carried out again
+    tokens = [token for (token,) in among(tx, _INTENTS_KNOWN, {}, tokens=list(batch))]
     for start in range(0, len(tokens), _BATCH):
         for found in tx.execute(_INTENTS_OF, {"tokens": tokens[start : start + _BATCH]}):
             old = IntentRow(*found)
@@ -264,8 +290,7 @@ def settle_intent(tx: Transaction, token: str, state: IntentState) -> None:
 
 def settle_intents(tx: Transaction, tokens: Sequence[str], state: IntentState) -> None:
     """Note what became of the intents."""
-    for start in range(0, len(tokens), _BATCH):
-        tx.execute(_SETTLE, {"tokens": tokens[start : start + _BATCH], "settled": state})
+    carry_out(tx, _SETTLE, [{"a_token": token, "settled": state} for token in tokens])
 
 
 def void_other_intents(tx: Transaction, store_id: str, tokens: Mapping[str, str]) -> None:
@@ -279,9 +304,5 @@ def void_other_intents(tx: Transaction, store_id: str, tokens: Mapping[str, str]
     tokens
         By key, the token of the object that stands there.
     """
-    keys = list(tokens)
-    stale: list[str] = []
-    for start in range(0, len(keys), _BATCH):
-        asked = {"a_store": store_id, "keys": keys[start : start + _BATCH]}
-        stale += [row.token for row in tx.execute(_OPEN_INTENTS_OF, asked) if row.token != tokens[row.key]]
-    settle_intents(tx, stale, "void")
+    still_open = among(tx, _OPEN_INTENTS_OF, {"a_store": store_id}, keys=list(tokens))
+    settle_intents(tx, [token for token, key in still_open if token != tokens[key]], "void")

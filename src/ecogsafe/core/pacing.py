@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from math import ceil
 from zoneinfo import ZoneInfo
 
 from ecogsafe.core.errors import UsageError
@@ -15,6 +16,7 @@ _POWER = {"": 0, "k": 1, "m": 2, "g": 3}
 SLOWEST_RATE = 1000
 _WINDOW = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})", re.ASCII)
 _MINUTE = timedelta(minutes=1)
+_DAY_S = 86_400.0
 #: a window that a change of the clocks swallows opens on the day after
 _LOOK_AHEAD = timedelta(days=3)
 
@@ -68,10 +70,26 @@ class DailyWindow:
                 break
         return minute.astimezone(self.zone)
 
+    def seconds_for(self, work_s: float, now: datetime) -> float:
+        """Return after how many seconds from ``now`` (aware) it has been open for ``work_s`` seconds.
+
+        An estimate: days on which the clocks change count as others do.
+        """
+        length = (_second_of_day(self.end) - _second_of_day(self.start)) % _DAY_S or _DAY_S
+        since_start = (_second_of_day(now.astimezone(self.zone).time()) - _second_of_day(self.start)) % _DAY_S
+        closed_s = 0.0 if since_start < length else _DAY_S - since_start
+        first = length - since_start if since_start < length else length
+        nights = 0 if work_s <= first else ceil((work_s - first) / length)
+        return closed_s + work_s + nights * (_DAY_S - length)
+
     @property
     def text(self) -> str:
         """The way it is written."""
         return f"{self.start:%H:%M}-{self.end:%H:%M}"
+
+
+def _second_of_day(at: time) -> float:
+    return at.hour * 3600 + at.minute * 60 + at.second + at.microsecond / 1e6
 
 
 def parse_window(text: str, zone: ZoneInfo | None = None) -> DailyWindow:

@@ -14,7 +14,7 @@ from ecogsafe.service.folder_access import access_at
 from ecogsafe.service.outgoing import Outgoing, find_outgoing
 from ecogsafe.service.running import Run, raise_if_all_failed
 from ecogsafe.service.snapshots import Snapshots
-from ecogsafe.service.store_failures import counted
+from ecogsafe.service.store_failures import StoreFailures, counted
 from ecogsafe.service.upload import context_of, descriptor_of, hold_subjects, make_up_for_keys, tell_left
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.ledger import Ledger
@@ -63,7 +63,7 @@ def _archive(run: Run, request: ArchiveRequest, outgoings: Sequence[Outgoing]) -
             )
         )
         context = context_of(run, stack.enter_context(closing(Ledger(run.catalog))), recipients)
-        archiving = Archiving(run, context, request, connection)
+        archiving = Archiving(run, context, request, connection, StoreFailures(run))
         archiving.make_plan(files)
         if not request.dry_run:
             _carry_out(context, archiving)

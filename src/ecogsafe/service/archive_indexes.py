@@ -6,10 +6,17 @@ from collections.abc import Sequence
 
 from ecogsafe.catalog import archives
 from ecogsafe.catalog.archives import VolumeRow
-from ecogsafe.core.errors import EcogsafeError, ExitStatus
+from ecogsafe.core.errors import (
+    EcogsafeError,
+    ExitStatus,
+    StoreForbiddenError,
+    StoreFullError,
+    StoreUnreachableError,
+)
 from ecogsafe.core.events import Item
 from ecogsafe.service.connections import Connection
 from ecogsafe.service.running import Run
+from ecogsafe.service.store_failures import StoreFailures
 from ecogsafe.transfer.archive.indexing import index_of, index_shipment
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.file_job import send_file
@@ -24,13 +31,18 @@ class Indexes:
     ----------
     warm
         Where they go; None if it could not be reached: a later run sends them.
+    troubles
+        Takes what is wrong with that place itself.
     """
 
-    def __init__(self, run: Run, context: TransferContext, senders: Senders, warm: Connection | None) -> None:
+    def __init__(
+        self, run: Run, context: TransferContext, senders: Senders, warm: Connection | None, troubles: StoreFailures
+    ) -> None:
         self._run = run
         self._context = context
         self._senders = senders
         self._warm = warm
+        self._troubles = troubles
 
     def make_up(self, rows: Sequence[VolumeRow]) -> None:
         """Send the indexes of stored volumes that have none, or whose index is no longer there."""
@@ -45,13 +57,13 @@ class Indexes:
         try:
             return warm.store.head(row.index_key) is None
         except EcogsafeError as error:
-            self._run.fail(error)
+            self._troubles.note(error, warm.store.url)
             return False
 
     def send(self, row: VolumeRow) -> None:
         """Seal and send the index of ``row``; a failure is told and counted, the volume stands all the same."""
         warm, run = self._warm, self._run
-        if warm is None:
+        if warm is None or warm.store_id in self._context.lost:
             message = "its index has nowhere to go now: the next run makes and sends it"
             self._context.tell("index", message, key=row.key)
             return
@@ -67,7 +79,10 @@ class Indexes:
         key = shipment.keys[True]
         if outcome.status not in (Status.DONE, Status.PRESENT):
             if outcome.error is not None:
-                run.fail(outcome.error)
+                self._troubles.note(outcome.error, warm.store.url)
+                if isinstance(outcome.error, StoreUnreachableError | StoreFullError | StoreForbiddenError):
+                    # each further one would wait for minutes for the same answer
+                    self._warm = None
             else:
                 run.tally.note(ExitStatus.PARTIAL)
                 message = "could not be stored; the next run tries again"

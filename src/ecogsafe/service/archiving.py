@@ -33,6 +33,8 @@ class Archiving:
     ----------
     request
         Completed by the settings.
+    troubles
+        Takes what is wrong with a store; whoever ends the run tells of it.
 
     Raises
     ------
@@ -40,7 +42,14 @@ class Archiving:
         The store cannot take archives.
     """
 
-    def __init__(self, run: Run, context: TransferContext, request: ArchiveRequest, connection: Connection) -> None:
+    def __init__(
+        self,
+        run: Run,
+        context: TransferContext,
+        request: ArchiveRequest,
+        connection: Connection,
+        troubles: StoreFailures,
+    ) -> None:
         if connection.store.capabilities.equal_parts:
             raise UsageError(
                 connection.store.name,
@@ -54,8 +63,7 @@ class Archiving:
         self.plan = ArchivePlan()
         #: why volumes failed
         self.failures: list[EcogsafeError] = []
-        #: what was wrong with the store itself; whoever ends the run tells of it
-        self.troubles = StoreFailures(run)
+        self.troubles = troubles
         self._stored = 0
         self._context = context
         self._place = Place(
@@ -102,7 +110,7 @@ class Archiving:
         others_go_on
             See `ecogsafe.transfer.archive.sending.send_volume`.
         """
-        self._indexes = Indexes(self.run, self._context, senders, warm)
+        self._indexes = Indexes(self.run, self._context, senders, warm, self.troubles)
         self._sender = VolumeSender(
             self.run, self._context, self._place, senders, self.troubles, others_go_on=others_go_on
         )

@@ -76,8 +76,9 @@ def backup(run: Run, request: BackupRequest) -> None:
             pass_over=[goal.destination.url for goal in goals if goal.connection is None],
         )
         shipments = plan_backup(run, context, goals, outbox, root)
-        archives = plan_archives(run, context, goals, outbox, root, stack)
-        _send(run, context, shipments, archives, goals, snapshots)
+        troubles = StoreFailures(run)
+        archives = plan_archives(run, context, goals, outbox, root, stack, troubles)
+        _send(run, context, shipments, archives, goals, snapshots, troubles)
         if not run.stop.is_set():
             verify_due(run, [goal for goal in goals if goal.is_open])
         snapshots.finish()
@@ -96,6 +97,7 @@ def _send(
     archives: Sequence[GoalArchive],
     goals: Sequence[Goal],
     snapshots: Snapshots,
+    troubles: StoreFailures,
 ) -> None:
     """Send what was planned, every file from one read, and see which places failed."""
     plans = [archive.archiving.plan for archive in archives]
@@ -105,7 +107,6 @@ def _send(
     ended: Counter[str] = Counter()
     there: Counter[str] = Counter()
     failed: dict[str, list[StoreError]] = {}
-    troubles = StoreFailures(run)
     beside = ArchivesBeside(run, context, archives, shipments)
 
     def outcomes() -> Generator[Outcome, None, None]:
@@ -133,8 +134,9 @@ def _send(
         why = context.lost.get(store_id)
         if why is None and asked[store_id] and len(failed.get(store_id, ())) == asked[store_id]:
             why = failed[store_id][0]
-        if why is not None and goal.connection is not None:
+        if goal.connection is not None and (why is not None or not goal.is_open):
             troubles.take(goal.connection.store.url)
+        if why is not None:
             goal.fail(run, counted(why, missing))
     troubles.tell()
     left = [store_id for store_id in asked if store_id not in context.lost]

@@ -27,7 +27,7 @@ from ecogsafe.service.backup_places import Goal
 from ecogsafe.service.backup_subjects import Outbox
 from ecogsafe.service.connections import Connection, one_url
 from ecogsafe.service.running import Run, raise_if_all_failed
-from ecogsafe.service.store_failures import counted
+from ecogsafe.service.store_failures import StoreFailures, counted
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.senders import Senders
 from ecogsafe.transfer.shared_reading import SharedReading, Side
@@ -59,7 +59,13 @@ class _Task:
 
 
 def plan_archives(
-    run: Run, context: TransferContext, goals: Sequence[Goal], outbox: Outbox, root: int, stack: ExitStack
+    run: Run,
+    context: TransferContext,
+    goals: Sequence[Goal],
+    outbox: Outbox,
+    root: int,
+    stack: ExitStack,
+    troubles: StoreFailures,
 ) -> list[GoalArchive]:
     """Return what every archive destination gets; one that fails while it is asked is told of and left out.
 
@@ -67,6 +73,8 @@ def plan_archives(
     ----------
     root
         Descriptor of DIR.
+    troubles
+        Takes what is wrong with a store.
     """
     planned: list[GoalArchive] = []
     numbers: dict[tuple[str, ArchiveKind], int] = {}
@@ -78,7 +86,7 @@ def plan_archives(
                 continue
             request = goal.archive_request(outbox.folder, data_type).completed(run.home.settings())
             try:
-                archiving = Archiving(run, context, request, goal.connection)
+                archiving = Archiving(run, context, request, goal.connection, troubles)
                 archiving.make_plan(files, reads_once=True, numbers=numbers)
             except (StoreError, UsageError) as error:
                 goal.fail(run, error)
@@ -97,7 +105,7 @@ def _warm(
     """Return where the indexes go; None if it is a destination that failed, which was told."""
     for goal in goals:
         if request.index_url is not None and one_url(goal.destination.url) == one_url(request.index_url):
-            return goal.connection
+            return goal.connection if goal.is_open else None
     return warm_place(run, stack, request, connection)
 
 
@@ -265,7 +273,6 @@ class ArchivesBeside:
         for archiving in archivings:
             if why is not None:
                 archiving.troubles.take(archiving.connection.store.url)
-            archiving.troubles.tell()
         if isinstance(why, StoreError):
             why = counted(why, sum(archiving.files_left for archiving in archivings))
         if why is not None:

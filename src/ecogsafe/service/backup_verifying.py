@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from ecogsafe.catalog import copies
-from ecogsafe.catalog.copies import CopyRow
-from ecogsafe.catalog.files import FileRow
+from ecogsafe.catalog import due
+from ecogsafe.catalog.due import Line, Pair
 from ecogsafe.catalog.leases import stamp
 from ecogsafe.core.clock import utc_now
 from ecogsafe.core.errors import EcogsafeError, LockedError, StoreError
@@ -68,11 +67,13 @@ def _verify_place(run: Run, goal: Goal, connection: Connection, meter: Meter) ->
         run.counts["proven_again"] = run.counts.get("proven_again", 0) + 1
 
 
-def _due(run: Run, connection: Connection) -> list[tuple[CopyRow, FileRow]]:
-    """Return the good copies whose proof is old, the oldest first; those that never had one are not due."""
-    before = stamp(utc_now() - timedelta(days=DUE_AFTER_DAYS))
-    with run.catalog.read() as tx:
-        pairs = copies.copies_in_store(tx, connection.store_id)
-    proven = [(max(filter(None, (c.checksum_at, c.restored_at)), default=""), c, f) for c, f in pairs if not c.bad_at]
-    due = sorted((p for p in proven if "" < p[0] < before), key=lambda p: (p[0], p[1].key))
-    return [(copy, file) for _, copy, file in due]
+def _due(run: Run, connection: Connection) -> Iterator[Pair]:
+    """Yield the good copies whose proof is old, the oldest first; those that never had one are not due."""
+    line = Line(deep=False, store_ids=(connection.store_id,), until=stamp(utc_now() - timedelta(days=DUE_AFTER_DAYS)))
+    after = None
+    while True:
+        with run.catalog.read() as tx:
+            pairs, after = due.page(tx, line, after, MOST_COPIES)
+        if after is None:
+            return
+        yield from (pair for pair in pairs if pair[0].bad_at is None and pair[0].level != "stored")

@@ -21,8 +21,9 @@ def pace_of(run: Run, settings: Settings, meter: Meter, *, limit_rate: str | Non
         One of them cannot be understood.
     """
     zone = clinical_zone(settings.time_zone) if settings.time_zone is not None else None
+    meter.window = parse_window(between, zone) if between is not None else None
     return Pace(
-        parse_window(between, zone) if between is not None else None,
+        meter.window,
         rate=Rate(parse_rate(limit_rate)) if limit_rate is not None else None,
         stop=run.stop,
         on_change=meter.wait_for,

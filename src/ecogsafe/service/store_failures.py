@@ -16,7 +16,7 @@ def counted(error: StoreError, files: int) -> StoreError:
 
 
 class StoreFailures:
-    """The failures of one run that are a store's, by store."""
+    """The failures of one run that are a store's, by store; several threads may note them."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -31,21 +31,24 @@ class StoreFailures:
             Of the store that they were on their way to.
         """
         run = self._run
-        if not isinstance(error, StoreError) or error.item != url:
-            run.fail(error)
-            run.tally.failed += files - 1
-            return
-        run.tally.failed += files
-        run.tally.note(error.exit_status if error.exit_status in FINDINGS else ExitStatus.PARTIAL)
-        self._met.setdefault((url, error.code, error.problem), []).extend([error] * files)
+        with run.counting:
+            if not isinstance(error, StoreError) or error.item != url:
+                run.fail(error)
+                run.tally.failed += files - 1
+                return
+            run.tally.failed += files
+            run.tally.note(error.exit_status if error.exit_status in FINDINGS else ExitStatus.PARTIAL)
+            self._met.setdefault((url, error.code, error.problem), []).extend([error] * files)
 
     def take(self, url: str) -> None:
         """Leave the failures of one store to somebody who tells of that store as a whole."""
-        for kind in [kind for kind in self._met if kind[0] == url]:
-            del self._met[kind]
+        with self._run.counting:
+            for kind in [kind for kind in self._met if kind[0] == url]:
+                del self._met[kind]
 
     def tell(self) -> None:
         """Tell each kind of failure of each store once, with how many files it met."""
-        for errors in self._met.values():
+        with self._run.counting:
+            told, self._met = self._met, {}
+        for errors in told.values():
             self._run.tell(ErrorEvent.of(counted(errors[0], len(errors))))
-        self._met.clear()

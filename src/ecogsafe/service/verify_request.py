@@ -96,22 +96,22 @@ class Deadline:
         self._began = now()
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._read_bytes = 0
-        self._read_s = 0.0
+        #: by store: bytes that were read of it, and in how many seconds
+        self._read: dict[str, tuple[int, float]] = {}
 
     def is_over(self, share: float = 1.0) -> bool:
         """Return whether the time, or this share of it, has passed."""
         return self._seconds is not None and self._now() - self._began >= share * self._seconds
 
-    def note(self, size: int, seconds: float) -> None:
-        """Learn from an object of ``size`` bytes that was read in ``seconds``."""
+    def note(self, store: str, size: int, seconds: float) -> None:
+        """Learn from an object of ``size`` bytes that was read of a store in ``seconds``."""
         if size >= _TELLING_BYTES:
             with self._lock:
-                self._read_bytes += size
-                self._read_s += seconds
+                before = self._read.get(store, (0, 0.0))
+                self._read[store] = (before[0] + size, before[1] + seconds)
 
-    def has_time_for(self, size: int) -> bool:
-        """Return whether an object of ``size`` bytes would be read in time, as fast as the others were.
+    def has_time_for(self, store: str, size: int) -> bool:
+        """Return whether an object of ``size`` bytes would be read in time, as fast as others of that store were.
 
         As long as nobody knows how fast that is, yes: so an object that takes longer than the whole time is
         read by the run that comes to it first.
@@ -120,6 +120,7 @@ class Deadline:
             return True
         left = self._seconds - (self._now() - self._began)
         with self._lock:
-            if not self._read_bytes or size < _TELLING_BYTES:
-                return left > 0
-            return left > size * self._read_s / self._read_bytes
+            read_bytes, seconds = self._read.get(store, (0, 0.0))
+        if not read_bytes or size < _TELLING_BYTES:
+            return left > 0
+        return left > size * seconds / read_bytes

@@ -92,7 +92,7 @@ class Checks:
             for pair in pairs:
                 if self._run.stop.is_set() or self._deadline.is_over():
                     break
-                if self._request.deep and not self._deadline.has_time_for(pair[0].size):
+                if self._reads(pair) and not self._deadline.has_time_for(pair[0].store_id, pair[0].size):
                     continue
                 place = self._place(pair[0].store_id) if self._may_touch(pair[1].subject) else None
                 if isinstance(place, StoreError):
@@ -111,6 +111,10 @@ class Checks:
     def close(self) -> None:
         """Let go of the stores."""
         self._open.close()
+
+    def _reads(self, pair: Pair) -> bool:
+        """Return whether judging it reads all of it: a folder has no checksum at hand."""
+        return self._request.deep or self._plan.places[pair[0].store_id].startswith("file://")
 
     def _may_touch(self, code: str) -> bool:
         """Hold a subject, shared; false for one that another run changes now, which is told once."""
@@ -162,8 +166,8 @@ class Checks:
             return error
         except EcogsafeError as error:
             return error
-        if verdict.content is not None:
-            self._deadline.note(pair[0].size, monotonic() - began)
+        if verdict.bad is None and self._reads(pair):
+            self._deadline.note(pair[0].store_id, pair[0].size, monotonic() - began)
         return verdict
 
     def _take(self, pair: Pair, place: _Place, future: Future[_Judged]) -> None:

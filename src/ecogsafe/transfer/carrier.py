@@ -56,6 +56,7 @@ class Crew:
                 member.wait_a_moment()
                 member.detach_if_stalled()
         for member in self.members:
+            member.settled()
             if member.bug is not None:
                 raise member.bug
 
@@ -135,6 +136,9 @@ class Carrier:
                 self._moved = monotonic()
                 self._changed.notify_all()
         return sent
+
+    def settled(self) -> None:
+        """Take note that nothing is under way any more; failures are remembered, not raised."""
 
     def wait_a_moment(self) -> None:
         """Return when nothing is under way, or after a moment."""

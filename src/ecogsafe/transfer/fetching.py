@@ -177,9 +177,7 @@ class Fetcher:
         """
         return self._take(stream, range_, slot, range_.object_stop - range_.object_start, 0)
 
-    def _pieces(
-        self, key: str, start: int, stop: int | None, into: memoryview
-    ) -> Generator[memoryview, None, None]:
+    def _pieces(self, key: str, start: int, stop: int | None, into: memoryview) -> Generator[memoryview, None, None]:
         for data in self._store.read(key, start, stop, etag=self._etag, into=into):
             self._on_bytes(len(data))
             yield memoryview(data)

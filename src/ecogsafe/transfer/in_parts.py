@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -11,7 +12,7 @@ from ecogsafe.catalog import leases, sealings, uploads
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.leases import Lease
 from ecogsafe.catalog.sealings import PartRow, SealingRow
-from ecogsafe.catalog.uploads import IntentRow, UploadRow
+from ecogsafe.catalog.uploads import AckRow, IntentRow, UploadRow
 from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import (
     ChecksumRefusedError,
@@ -43,6 +44,8 @@ class PartUpload(Carrier):
         self._lease = lease
         #: the store's name of the upload on its way to the disk; no part leaves before it is there
         self._named: Future[None] | None = None
+        #: acknowledgements on their way to the disk
+        self._acks: deque[Future[None]] = deque()
 
     @property
     def upload_id(self) -> str:
@@ -65,7 +68,10 @@ class PartUpload(Carrier):
     def send(
         self, place: PartRange, crc64: int, noted: Future[None], body: Buffer, *, stands_for: int | None = None
     ) -> None:
-        """Send one part as soon as its row is ``noted``, and note its acknowledgement durably.
+        """Send one part as soon as its row is ``noted``, and have its acknowledgement noted.
+
+        Nobody waits for that one: what a kill loses of it, the store is asked for (`Store.list_parts`). It is durable
+        before the object is announced.
 
         Parameters
         ----------
@@ -75,22 +81,42 @@ class PartUpload(Carrier):
         noted.result()
         if self._named is not None:
             self._named.result()
+        self._check_acks(wait=False)
         part = self.place.store.put_part(self.key, self.upload_id, place.number, body, offset=place.start, crc64=crc64)
-        try:
-            self.context.ledger.record(
-                lambda tx: uploads.add_ack(tx, self.row.token, place.number, part.etag, self.row.fence), may_wait=True
-            )
-        except EcogsafeError:
-            row = self.context.ledger.read(lambda tx: uploads.upload(tx, self.row.token))
-            if row is not None and row.state == "aborted":
-                # given up while this part was under way: the store may have kept the part all the same
-                self.place.store.abort_upload(self.key, self.upload_id)
-            raise
+        row = AckRow(self.row.token, place.number, part.etag, self.row.fence)
+        ack = self.context.ledger.submit_row(uploads.add_acks, row)
         with self._changed:
+            self._acks.append(ack)
             self.acknowledged[place.number] = part.etag
             self.sent_bytes += len(body)
+        if self.detached:
+            # nobody asks any more
+            self._check_acks(wait=True)
         moved = len(body) if stands_for is None else stands_for
         self.context.meter.bytes_moved(moved, current=self.shipment.path)
+
+    def settled(self) -> None:
+        """See `Carrier.settled`: here also every acknowledgement is durable."""
+        try:
+            self._check_acks(wait=True)
+        except EcogsafeError as error:
+            self.fail(error)
+
+    def _check_acks(self, *, wait: bool) -> None:
+        """Raise what kept an acknowledgement from being noted: another run has ended the upload, or taken it over."""
+        while True:
+            with self._changed:
+                if not self._acks or not (wait or self._acks[0].done()):
+                    return
+                ack = self._acks.popleft()
+            try:
+                ack.result()
+            except EcogsafeError:
+                row = self.context.ledger.read(lambda tx: uploads.upload(tx, self.row.token))
+                if row is not None and row.state == "aborted":
+                    # given up while this part was under way: the store may have kept the part all the same
+                    self.place.store.abort_upload(self.key, self.upload_id)
+                raise
 
     def complete(
         self,
@@ -167,7 +193,7 @@ class PartUpload(Carrier):
 
     def _check_owner(self, tx: Transaction) -> None:
         """Raise LockedError if another run has taken the upload over."""
-        uploads.take_over(tx, self.row.token, owner=self.row.owner, fence=self.row.fence)
+        uploads.check_owner(tx, self.row.token, self.row.fence)
 
     def is_ours(self) -> bool:
         """Return whether no other run has taken the upload over."""
@@ -258,7 +284,7 @@ def begin(crew: Crew, place: Place, sealing: SealingRow) -> PartUpload:
     key = crew.shipment.keys[place.sealed]
 
     def write(tx: Transaction) -> tuple[UploadRow, Lease]:
-        lease = leases.acquire(tx, lease_name(token), context.owner, LEASE_S, shared=False)
+        lease = leases.acquire_new(tx, lease_name(token), context.owner, LEASE_S)
         row = UploadRow(
             token=token,
             sealing_id=sealing.id,

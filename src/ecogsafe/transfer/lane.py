@@ -198,7 +198,7 @@ class Lane:
         """Begin to make the row of a part durable: its first byte waits for that."""
         if known is None:
             self._rows[row.number] = row
-            self._noting.append(self.context.ledger.submit(lambda tx: sealings.add_part(tx, row), may_wait=True))
+            self._noting.append(self.context.ledger.submit_row(sealings.add_parts, row))
             return self._noting[-1]
         if known != row:
             raise _changed(self.crew.shipment.path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from ecogsafe.catalog.database import Catalog, Transaction
 from ecogsafe.core.clock import monotonic
 
 T = TypeVar("T")
+R = TypeVar("R")
 _BATCH = 256
 #: how long a write that may wait does so for others to share its commit, seconds
 SOON_S = 0.015
@@ -25,9 +26,12 @@ SOON_S = 0.015
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    write: Callable[[Transaction], Any]
+    #: of an open transaction; for a row, also of all rows of its kind that wait with it
+    write: Callable[..., Any]
     future: Future[Any]
     may_wait: bool
+    is_row: bool = False
+    row: Any = None
 
 
 class Ledger:
@@ -55,13 +59,25 @@ class Ledger:
             The ledger is closed.
         """
         future: Future[T] = Future()
+        self._put(_Entry(write, future, may_wait))
+        return future
+
+    def submit_row(self, write: Callable[[Transaction, Sequence[R]], None], row: R) -> Future[None]:
+        """Queue ``row``, which may wait (see `submit`); ``write`` gets it with others of its kind that wait with it.
+
+        Rows of several kinds that wait together change places; nothing else overtakes a row, or is overtaken.
+        """
+        future: Future[None] = Future()
+        self._put(_Entry(write, future, may_wait=True, is_row=True, row=row))
+        return future
+
+    def _put(self, entry: _Entry) -> None:
         # so that nobody can cancel what the writer is about to carry out
-        future.set_running_or_notify_cancel()
+        entry.future.set_running_or_notify_cancel()
         with self._lock:
             if self._closed:
                 raise RuntimeError("the ledger is closed")
-            self._queue.put(_Entry(write, future, may_wait))
-        return future
+            self._queue.put(entry)
 
     def record(self, write: Callable[[Transaction], T], *, may_wait: bool = False) -> T:
         """Carry out ``write`` and return its value once it is durable; its exception is raised here."""
@@ -103,7 +119,7 @@ class Ledger:
     def _commit(self, batch: list[_Entry]) -> None:
         try:
             with self.catalog.write() as tx:
-                values = [entry.write(tx) for entry in batch]
+                values = _carried_out(tx, batch)
         except BaseException as error:  # noqa: BLE001  the cause belongs to one caller; each is told its own below
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
@@ -114,3 +130,24 @@ class Ledger:
             return
         for entry, value in zip(batch, values, strict=True):
             entry.future.set_result(value)
+
+
+def _carried_out(tx: Transaction, batch: Sequence[_Entry]) -> list[Any]:
+    """Return what each write of ``batch`` returned; neighbouring rows of one kind are written together."""
+    values: list[Any] = []
+    rows: dict[Callable[..., Any], list[Any]] = {}
+    for entry in batch:
+        if entry.is_row:
+            rows.setdefault(entry.write, []).append(entry.row)
+            values.append(None)
+            continue
+        _write_rows(tx, rows)
+        values.append(entry.write(tx))
+    _write_rows(tx, rows)
+    return values
+
+
+def _write_rows(tx: Transaction, rows: dict[Callable[..., Any], list[Any]]) -> None:
+    for write, of_kind in rows.items():
+        write(tx, of_kind)
+    rows.clear()

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
-from ecogsafe.core.clock import monotonic
+from ecogsafe.core.clock import monotonic, utc_now
 from ecogsafe.core.events import EventSink, FileProgress, Item, Progress
+from ecogsafe.core.pacing import DailyWindow
 
 #: least time between two progress events, seconds
 PROGRESS_EVERY_S = 0.5
@@ -73,6 +74,8 @@ class Meter:
         self.retries = 0
         self.current = ""
         self.waiting = ""
+        #: the time of day in which bytes move; None: all of it
+        self.window: DailyWindow | None = None
 
     def file_begins(self, path: str, size: int) -> None:
         """Note that bytes of ``path`` will move, ``size`` in all; `file_done` ends that."""
@@ -125,7 +128,9 @@ class Meter:
         rate = self._rate.per_s(self._moved, self._now())
         total = self.bytes_total
         done = self.bytes_done if total is None else min(self.bytes_done, total)
-        is_known = total is not None and rate > 0 and not self.waiting
+        left_s = (total - done) / rate if total is not None and rate > 0 and not self.waiting else None
+        if left_s is not None and self.window is not None:
+            left_s = self.window.seconds_for(left_s, utc_now())
         files = [
             FileProgress(path=path, bytes_done=min(moved, size), bytes_total=size)
             for path, (moved, size) in list(self._under_way.items())[:_MOST_FILES]
@@ -136,7 +141,7 @@ class Meter:
             bytes_done=done,
             bytes_total=total,
             bytes_per_s=rate,
-            seconds_left=(total - done) / rate if is_known and total is not None else None,
+            seconds_left=left_s,
             current=self.current,
             files_present=self.files_present,
             bytes_present=self.bytes_present,

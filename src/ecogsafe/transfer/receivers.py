@@ -1,14 +1,17 @@
 """Threads that receive objects: several ranges of a large one, several small ones, whatever keeps them busy.
 
-A thread holds a slot of memory before it takes a range, and ranges of an object are taken in their order:
+While there are objects enough, each thread has one of its own and takes many ranges of it with one request: that
+costs server and client least, and what was opened is digested by the same thread, from the same memory.
+Else several threads share an object, a range at a time. A thread holds a slot of memory before it takes a range, and ranges of an object are taken in their order:
 so the range that the digest waits for always has memory, and the slots of those behind it come free.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
+from typing import NamedTuple
 
 from ecogsafe.transfer.buffers import MAX_SLOTS, Slot, Slots
 from ecogsafe.transfer.pace import LOOK_EVERY_S, Pace
@@ -19,9 +22,20 @@ from ecogsafe.transfer.receiving import Received, Reception, interrupted
 _CONNECTIONS_ALONE = 2
 
 
+class _Work(NamedTuple):
+    reception: Reception
+    #: None to begin it
+    ranges: Sequence[Range] | None
+    #: go on behind what is to be begun
+    ahead: bool
+
+
 class _Receivers:
     def __init__(self, receptions: Iterable[Reception], connections: int, stop: threading.Event, pace: Pace) -> None:
         self._waiting = iter(receptions)
+        #: the one that is begun next, once anybody has looked
+        self._upcoming: Reception | None = None
+        self._has_looked = False
         self._stop = stop
         self._pace = pace
         self._slots = Slots(min(2 * connections, MAX_SLOTS))
@@ -75,44 +89,73 @@ class _Receivers:
                 if work is None:
                     self._slots.release(slot)
                     return
-                self._do(*work, slot)
+                self._do(work, slot)
         except BaseException as error:  # noqa: BLE001 - a bug of ours: the caller is told, and the others end
             self._bug = self._bug or error
             self._quit()
         finally:
             self._ended.put(None)
 
-    def _next_work(self) -> tuple[Reception, Range | None] | None:
-        """Return a reception and its range to fetch, or None to begin it; None when there is no more to do."""
+    def _next_work(self) -> _Work | None:
+        """Return something to do; None when there is no more.
+
+        An object that nobody is at work on comes first, then one not yet begun, then help with another: so each
+        thread has an object of its own while there are enough of them.
+        """
         with self._changed:
             while not self._is_over:
                 if not self._pace.may_begin():
                     self._changed.wait(LOOK_EVERY_S)
                     continue
                 if self._again:
-                    again = self._again.pop()
-                    self._open[again] = 1
-                    return again, None
-                for reception in self._open:
-                    if (range_ := reception.assign()) is not None:
-                        self._open[reception] += 1
-                        return reception, range_
-                if (new := next(self._waiting, None)) is not None:
-                    self._open[new] = 1
-                    return new, None
+                    return self._begins(self._again.pop())
+                if (work := self._of_open(idle=True)) is not None:
+                    return work
+                if (new := self._new()) is not None:
+                    return self._begins(new)
+                if (work := self._of_open(idle=False)) is not None:
+                    return work
                 if not self._open:
                     break
                 # one that begins, or begins once more, may have something to do for everybody
                 self._changed.wait(timeout=1.0)
             return None
 
-    def _do(self, reception: Reception, range_: Range | None, slot: Slot) -> None:
+    def _new(self) -> Reception | None:
+        """Return the next one to be begun, and look at the one behind it."""
+        if not self._has_looked:
+            self._upcoming = next(self._waiting, None)
+            self._has_looked = True
+        new = self._upcoming
+        if new is not None:
+            self._upcoming = next(self._waiting, None)
+        return new
+
+    def _begins(self, reception: Reception) -> _Work:
+        self._open[reception] = 1
+        return _Work(reception, None, self._each_has_its_own)
+
+    def _of_open(self, *, idle: bool) -> _Work | None:
+        for reception, at_work in self._open.items():
+            if idle and at_work:
+                continue
+            if ranges := reception.assign(ahead=idle and self._each_has_its_own):
+                self._open[reception] += 1
+                return _Work(reception, ranges, True)
+        return None
+
+    @property
+    def _each_has_its_own(self) -> bool:
+        return self._upcoming is not None or len(self._open) >= self._connections
+
+    def _do(self, work: _Work, slot: Slot) -> None:
         error: Exception | None = None
+        reception = work.reception
         try:
-            if range_ is None:
-                reception.begin(slot, self._slots)
+            if work.ranges is None:
+                reception.begin(slot, self._slots, ahead=work.ahead, is_over=lambda: self._is_over)
             else:
-                reception.fetch(range_, slot, self._slots)
+                reception.fetch(work.ranges, slot, self._slots, is_over=lambda: self._is_over)
         except Exception as caught:  # noqa: BLE001 - it is the reception's result, and its caller raises it
             error = caught
         if error is not None:

@@ -9,30 +9,24 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 import stat
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from ecogsafe.core.errors import EcogsafeError, InterruptedRunError, VerificationError
+from ecogsafe.core.errors import EcogsafeError, InterruptedRunError, ObjectReplacedError, VerificationError
 from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.crypt.checksums import combine
 from ecogsafe.crypt.errors import PayloadError
 from ecogsafe.stores.protocol import ObjectInfo, Store
 from ecogsafe.transfer.buffers import Slot, Slots
-from ecogsafe.transfer.fetching import Fetcher
+from ecogsafe.transfer.fetching import Fetcher, Stream
 from ecogsafe.transfer.landing import Landing, no_room
 from ecogsafe.transfer.ranges import Range, RangePlan
 
-T = TypeVar("T")
-_log = logging.getLogger(__name__)
 _READ_BACK = 1024 * 1024
-#: bytes that arrive wrong so often are not wrong by chance
-_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +36,7 @@ class Received:
     sha256: str
     #: bytes of the content, opened
     size: int
-    #: CRC64NVME of the object's bytes as they arrived
+    #: CRC64NVME of the object's bytes as they arrived; 0 where there was nothing to compare it with
     crc64: int
 
 
@@ -104,15 +98,21 @@ class Reception:
         self._digest = hashlib.sha256()
         self._digested = 0
         self._is_digesting = False
-        self._first_crc = 0
         self._crc = 0
 
     # called by `receivers`
 
-    def begin(self, slot: Slot, slots: Slots) -> None:
+    def begin(self, slot: Slot, slots: Slots, *, ahead: bool, is_over: Callable[[], bool]) -> None:
         """Find out how the object is cut: from what an earlier run left, else by fetching its first range.
 
         ``slot`` is given back to ``slots`` as soon as it can be, also after an error; so it is by `fetch`.
+
+        Parameters
+        ----------
+        ahead
+            Go on with the ranges behind the first, in the same request: the other threads have work of their own.
+        is_over
+            Whether to stop before the next range.
 
         Raises
         ------
@@ -120,50 +120,57 @@ class Reception:
             As `Landing.open`, `Store.read`, `fetch`.
         """
         try:
-            is_first_there = self._begin(slot)
-        except BaseException:
+            self._begin(slot, ahead=ahead, is_over=is_over)
+        finally:
             slots.release(slot)
-            raise
-        if is_first_there:
-            self._arrive(0, slot, self._first_crc, slots)
-        else:
-            slots.release(slot)
-            self._digest_what_came(slots)
+        self._digest_what_came(slots)
 
-    def _begin(self, slot: Slot) -> bool:
-        """Return whether the first range was fetched; not where an earlier run left some."""
+    def _begin(self, slot: Slot, *, ahead: bool, is_over: Callable[[], bool]) -> None:
         if self._look is not None:
             self.info = self._look()
+        self._fetcher.sums_up = self._landing is None or self.info.crc64 is not None
         if self._landing is not None and self._may_restart:
             landed = self._landing.open(self.info, self._content_size)
             if landed is not None and self._goes_on(landed.prefix, landed.ranges):
-                return False
-        plan, prefix, crc = self._fetcher.fetch_first(self.info, slot)
-        first = plan.range(0)
-        if self._landing is not None:
-            self._landing.begin(self.info, plan.content_size, prefix, in_ranges=plan.count > 1)
-        with self._lock:
-            self._next = 1
-            self._first_crc = crc
-            self._plan = plan
-        self._write(first, slot, crc)
-        return True
+                return
+        begun = self._fetcher.begin(self.info, slot, ahead=ahead)
+        plan, after = begun.plan, begun.after if ahead else 1
+        try:
+            if self._landing is not None:
+                self._landing.begin(self.info, plan.content_size, begun.prefix, in_ranges=plan.count > 1)
+            with self._lock:
+                self._next = after
+                self._plan = plan
+            self._settle(plan.range(0), slot, begun.crc64)
+            self._take_in_turn(plan, range(1, after), slot, begun.stream, is_over)
+        finally:
+            begun.stream.close()
 
-    def assign(self) -> Range | None:
-        """Return a range that nobody fetches yet; None where there is none (or none is known yet)."""
+    def assign(self, *, ahead: bool) -> Sequence[Range]:
+        """Return ranges that nobody fetches yet, to be fetched in one go; none where there is none, or none is known.
+
+        Parameters
+        ----------
+        ahead
+            More than one where nobody else is at work on the object and it is their turn to be digested.
+        """
         with self._lock:
             plan = self._plan
             if plan is None or self.error is not None:
-                return None
+                return ()
             while self._next in self._landed:
                 self._next += 1
-            if self._next >= plan.count:
-                return None
-            self._next += 1
-            return plan.range(self._next - 1)
+            first, after = self._next, self._next + 1
+            if first >= plan.count:
+                return ()
+            if ahead and self._digested == first:
+                while after < plan.after(first) and after not in self._landed:
+                    after += 1
+            self._next = after
+            return [plan.range(number) for number in range(first, after)]
 
-    def fetch(self, range_: Range, slot: Slot, slots: Slots) -> None:
-        """Fetch, open, land and, when it is its turn, digest one range.
+    def fetch(self, ranges: Sequence[Range], slot: Slot, slots: Slots, *, is_over: Callable[[], bool]) -> None:
+        """Fetch, open, land and, when it is their turn, digest what `assign` returned.
 
         Raises
         ------
@@ -174,13 +181,31 @@ class Reception:
         OSError
             The disk refused.
         """
+        if len(ranges) > 1:
+            try:
+                self._fetch_run(ranges, slot, is_over)
+            finally:
+                slots.release(slot)
+            self._digest_what_came(slots)
+            return
         try:
-            crc = self._fetcher.fetch(self.info.key, range_, slot)
-            self._write(range_, slot, crc)
+            crc = self._fetcher.fetch(self.info.key, ranges[0], slot)
+            self._write(ranges[0], slot, crc)
         except BaseException:
             slots.release(slot)
             raise
-        self._arrive(range_.number, slot, crc, slots)
+        self._arrive(ranges[0].number, slot, crc, slots)
+
+    def _fetch_run(self, ranges: Sequence[Range], slot: Slot, is_over: Callable[[], bool]) -> None:
+        plan = self._plan
+        if plan is None:
+            return
+        start, stop = ranges[0].object_start, ranges[-1].object_stop
+        stream = self._fetcher.stream(self.info.key, start, stop, slot, size=stop - start)
+        try:
+            self._take_in_turn(plan, range(ranges[0].number, ranges[-1].number + 1), slot, stream, is_over)
+        finally:
+            stream.close()
 
     @property
     def is_complete(self) -> bool:
@@ -250,6 +275,34 @@ class Reception:
             self._landed = landed
             self._plan = plan
         return True
+
+    def _take_in_turn(
+        self, plan: RangePlan, numbers: range, slot: Slot, stream: Stream, is_over: Callable[[], bool]
+    ) -> None:
+        """Take ranges that are this thread's alone, and the next to be digested; one comes wrong, the rest singly."""
+        is_whole = True
+        for number in numbers:
+            if is_over() or self.error is not None:
+                return
+            range_ = plan.range(number)
+            try:
+                if is_whole:
+                    crc = self._fetcher.take(stream, range_, slot)
+            except ObjectReplacedError:
+                raise
+            except VerificationError:
+                is_whole = False
+            if not is_whole:
+                crc = self._fetcher.fetch(self.info.key, range_, slot)
+            self._settle(range_, slot, crc)
+
+    def _settle(self, range_: Range, slot: Slot, crc: int) -> None:
+        """Write and digest a range whose turn it is: nobody else digests before it is done."""
+        self._write(range_, slot, crc)
+        self._digest.update(slot.view)
+        self._crc = combine(self._crc, crc, range_.object_stop - range_.object_start)
+        with self._lock:
+            self._digested += 1
 
     def _write(self, range_: Range, slot: Slot, crc: int) -> None:
         if self._landing is not None:

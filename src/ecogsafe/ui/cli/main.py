@@ -35,6 +35,7 @@ COMMANDS = {
     "modernise": "cmd_modernise",
     "verify": "cmd_verify",
     "status": "cmd_status",
+    "cost": "cmd_cost",
     "free": "cmd_free",
 }
 #: the one-line help of each, so that ``--help`` loads none of them
@@ -58,6 +59,7 @@ SUMMARIES = {
     "modernise": "Old copies in, sealed and recorded copies at today's destinations out.",
     "verify": "Check every copy: by the store's checksum, or by reading it all.",
     "status": "Which subject is where, and how it was proven.",
+    "cost": "What the copies cost a month, and what bringing them back would.",
     "free": "Delete local files whose copies elsewhere are proven at that very moment.",
 }
 _EPILOG = (
