@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmarks.big_catalogue import change_one, codes, fill
+from benchmarks.big_catalogue import change_one, codes, fill, prove_all
 from benchmarks.measuring import Measured
 from benchmarks.options import run_from_command_line
 from benchmarks.rounds import Results, orders
@@ -84,6 +84,7 @@ def test_the_large_catalogue_is_one_the_catalogue_understands(tmp_path: Path) ->
             assert [each.subject for each in found] == codes()
             assert sum(t.files for t in summaries.file_totals(found)) == 2000
             assert sum(c.files for each in found for c in each.copies) == copies == 3998
+    assert prove_all(path) > 0
     change_one(path, codes()[3])
     with Catalog.open(path) as catalog, catalog.read() as tx:
         assert standing.is_pending(tx, 2**40)

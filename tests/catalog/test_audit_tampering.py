@@ -16,7 +16,10 @@ from ecogsafe.catalog import audit, meta
 from ecogsafe.catalog.audit import BEGINNING, Act, AuditRow
 from ecogsafe.catalog.database import Catalog
 
-_COLUMNS = ("run_id", "prev_hash", "hash", "at", "who", "host", "version", "act", "subject", "object", "digest")
+_COLUMNS = (
+    *("run_id", "prev_hash", "hash", "at", "who", "host", "version"),
+    *("act", "subject", "object", "digest", "store", "result"),
+)
 _ROWS = 12
 #: rows that the sealed snapshot holds
 _SEALED = 9
@@ -108,6 +111,37 @@ def test_any_two_rows_in_another_order(made: Path, tmp_path: Path, pair: list[in
     assert problems(path), f"acts {one} and {two} changed places unseen"
 
 
+def test_every_column_is_tried() -> None:
+    assert {"seq", *_COLUMNS} == set(AuditRow.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("column", ["subject", "object", "digest", "store"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_value_taken_away(copy: Path, column: str, value: str | None) -> None:
+    run_sql(copy, (f"UPDATE audit SET {column} = ? WHERE seq = 5", (value,)))
+    assert problems(copy), f"{column} of act 5 was taken away unseen"
+
+
+@_EXAMPLES
+@given(row=st.integers(1, _ROWS), number=st.integers(-3, 40).filter(lambda n: n < 1 or n > _ROWS))
+def test_any_number_of_a_row(made: Path, tmp_path: Path, row: int, number: int) -> None:
+    path = Path(shutil.copy(made / "catalog.sqlite", tmp_path / "copy.sqlite"))
+    run_sql(path, ("UPDATE audit SET seq = ? WHERE seq = ?", (number, row)))
+    assert problems(path), f"act {row} became number {number} unseen"
+
+
+@pytest.mark.parametrize("place", range(1, 60, 7))
+def test_the_noted_head(copy: Path, place: int) -> None:
+    """The number and the hash of the newest act, which show that acts at the end are gone."""
+    with closing(sqlite3.connect(copy)) as db:
+        head = bytearray(db.execute("SELECT value FROM meta WHERE name = 'audit_head'").fetchone()[0].encode())
+    head[place] ^= 1
+    run_sql(copy, ("UPDATE meta SET value = ? WHERE name = 'audit_head'", (head.decode(),)))
+    assert problems(copy)
+    run_sql(copy, ("DELETE FROM meta WHERE name = 'audit_head'", ()))
+    assert problems(copy)
+
+
 def test_bytes_in_place_of_text(copy: Path) -> None:
     run_sql(copy, ("UPDATE audit SET act = x'00ff' WHERE seq = 3", ()))
     assert problems(copy)
@@ -151,6 +185,13 @@ def test_a_record_cut_to_before_the_sealed_head(copy: Path, made: Path) -> None:
     assert problems(copy) == []
     found = against(copy, made)[1]
     assert f"audit row {_SEALED} is gone" in found
+
+
+@pytest.mark.parametrize("seq", range(1, _SEALED + 1))
+def test_a_record_made_anew_without_one_act_shows_against_the_sealed_one(copy: Path, made: Path, seq: int) -> None:
+    forge(copy, (n for n in range(1, _ROWS + 1) if n != seq))
+    assert problems(copy) == [], "the chain fits itself: only the snapshot can tell"
+    assert against(copy, made)[1], f"act {seq} is gone unseen"
 
 
 def test_what_grew_since_is_the_same(copy: Path, made: Path) -> None:

@@ -36,6 +36,7 @@ CONTRACT = {
     "download": "-b --from -d -s -f --missing-in --no-decrypt --dry-run",
     "verify": "CODE --store --deep",
     "status": "CODE --watch --check",
+    "free": "DIR --dry-run",
 }
 
 

@@ -87,7 +87,7 @@ def test_one_read_feeds_a_folder_two_buckets_and_azure(
     tables = "".join(f'[[destination]]\nname = "{name}"\nurl = "{url}"\n{more}\n' for name, url, more in places)
     applied.configure(f'outbox = "{applied.out}"\n{tables}')
     reads = count_reads(monkeypatch)
-    told = applied.run("--json", "backup")
+    told = applied.here("--json", "backup")
     size = sum(path.stat().st_size for path in applied.out.rglob("*") if path.is_file())
     assert size <= reads.total <= 1.01 * size, reads.by_name
     assert {tuple(e["details"]["missing"]) for e in told.of("item", action="backup")} == {()}

@@ -12,6 +12,8 @@ from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.core.errors import ExitStatus, LabKeyError, StoreUnreachableError
 from ecogsafe.core.private import Secret
 from ecogsafe.crypt.age_file import open_sealed
+from ecogsafe.service.archive import archive
+from ecogsafe.service.archive_request import ArchiveRequest
 from ecogsafe.service.owner import owner_here
 from ecogsafe.service.verify import VerifyRequest, verify
 from ecogsafe.stores.faulty import Fault, Faulty
@@ -403,3 +405,49 @@ def test_the_message_of_a_bad_copy_names_the_repair(sent: SmallLab, store: Memor
     rot(store, FIRST)
     ended = sent.verify()
     assert f"ecogsafe verify {CODE} --store {URL} --repair" in ended.errors()[0].next
+
+
+# archives
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_bad_volume_is_not_sent_again_and_what_is_lost_with_it_is_counted(
+    small_lab: SmallLab, in_memory: StoresInMemory, elsewhere: bool
+) -> None:
+    for number in (1, 2, 3):
+        small_lab.edf(number=number)
+    request = ArchiveRequest(folders=(small_lab.out,), url="s3://deep", kind="edf")
+    assert small_lab.run("archive", lambda run: archive(run, request)).status is ExitStatus.DONE
+    if elsewhere:
+        small_lab.upload("e", URL, encrypt=True)
+    key = f"{CODE}/{CODE}_edf_0001.tar.zst.age"
+    deep = in_memory.by_url["s3://deep"]
+    assert isinstance(deep, MemoryStore)
+    rot(deep, key)
+    before = set(deep._objects)
+    ended = unattended(small_lab)
+    assert ended.status is ExitStatus.VERIFY_FAILED
+    told = str(ended.errors()[-1].message)
+    assert f"a volume of 3 files, {3 if elsewhere else 0} of which have a good copy elsewhere" in told
+    assert ("3 have none in any store" in told) is not elsewhere
+    assert "ecogsafe archive" in ended.errors()[-1].next
+    assert {k for k in deep._objects if k.startswith(CODE)} == {k for k in before if k.startswith(CODE)}
+    # as it says: a new volume
+    assert small_lab.run("archive", lambda run: archive(run, request)).status is ExitStatus.DONE
+    assert key.replace("0001", "0002") in deep._objects
+    again = small_lab.verify(url="s3://deep")
+    assert again.status is ExitStatus.DONE
+    assert again.counts["replaced"] == 1
+
+
+def test_a_bad_index_is_made_again_by_archive(small_lab: SmallLab) -> None:
+    for number in (1, 2):
+        small_lab.edf(number=number)
+    request = ArchiveRequest(folders=(small_lab.out,), url=small_lab.folder_store("deep"), kind="edf")
+    small_lab.run("archive", lambda run: archive(run, request))
+    (small_lab.folder / "deep" / f"{CODE}/{CODE}_edf_0001.index.age").unlink()
+    ended = unattended(small_lab)
+    assert ended.status is ExitStatus.VERIFY_FAILED
+    assert "ecogsafe archive" in ended.errors()[-1].next
+    small_lab.run("archive", lambda run: archive(run, request))
+    assert small_lab.verify().status is ExitStatus.DONE

@@ -48,6 +48,9 @@ def short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges, "RANGE_BYTES", RANGE_BYTES)
     for module in (ranges, fetching, receivers):
         monkeypatch.setattr(module, "FIRST_REQUEST_BYTES", 2 * SEALED_CHUNK_BYTES + 4096)
+    # `test_receiving_runs` has several ranges in one request
+    monkeypatch.setattr(ranges, "_RANGES_AT_ONCE", 1)
+    monkeypatch.setattr(fetching, "REQUEST_BYTES", 2 * SEALED_CHUNK_BYTES + 4096)
 
 
 LARGE = random.Random(4).randbytes(3 * RANGE_BYTES + 70_000)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Insert, Row, Select, Table, Update, insert
+from sqlalchemy import Insert, Select, Table, Update, insert
 from sqlalchemy.engine import Dialect
 
 from ecogsafe.catalog.database import Transaction
@@ -24,10 +24,10 @@ _MOST = 512
 def add_rows(tx: Transaction, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add ``rows`` to ``table``; all of them name the same columns."""
     if rows:
-        carry_out(tx, _adding(table, tuple(rows[0])), rows)
+        _carry_out(tx, _compiled(_adding(table), tuple(rows[0]), tx.dialect), rows)
 
 
-def carry_out(tx: Transaction, statement: Insert | Update, rows: Sequence[Mapping[str, Any]]) -> None:
+def carry_out(tx: Transaction, statement: Update, rows: Sequence[Mapping[str, Any]]) -> None:
     """Carry ``statement``, which was made once, out for each of ``rows``.
 
     Parameters
@@ -35,9 +35,11 @@ def carry_out(tx: Transaction, statement: Insert | Update, rows: Sequence[Mappin
     rows
         The parameters, two or more each; all of them name the same.
     """
-    if not rows:
-        return
-    one = _compiled(statement, tx.dialect)
+    if rows:
+        _carry_out(tx, _compiled(statement, None, tx.dialect), rows)
+
+
+def _carry_out(tx: Transaction, one: _Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
     given = [list(one.values_of(row)) for row in rows]
     for position, as_kept in one.kept:
         for values in given:
@@ -60,13 +62,14 @@ class _Compiled(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _adding(table: Table, names: tuple[str, ...]) -> Insert:
-    return insert(table).inline().values({name: None for name in names})
+def _adding(table: Table) -> Insert:
+    return insert(table).inline()
 
 
 @lru_cache(maxsize=64)
-def _compiled(statement: Insert | Update, dialect: Dialect) -> _Compiled:
-    compiled = statement.compile(dialect=dialect)
+def _compiled(statement: Insert | Update, columns: tuple[str, ...] | None, dialect: Dialect) -> _Compiled:
+    """Compile ``statement`` for one database; an insert for these columns."""
+    compiled = statement.compile(dialect=dialect, column_keys=columns and list(columns))
     names = tuple(compiled.positiontup or compiled.binds)
     forms = [compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
     return _Compiled(
@@ -77,10 +80,8 @@ def _compiled(statement: Insert | Update, dialect: Dialect) -> _Compiled:
     )
 
 
-def among(
-    tx: Transaction, statement: Select[Any], given: Mapping[str, Any], /, **many: Sequence[str]
-) -> list[Row[Any]]:
-    """Return what ``statement`` finds for many values of one of its parameters, some hundred at a time.
+def among(tx: Transaction, statement: Select[Any], given: Mapping[str, Any], /, **many: Sequence[str]) -> list[Any]:
+    """Return the rows that ``statement`` finds for many values of one of its parameters, some hundred at a time.
 
     Parameters
     ----------
@@ -91,13 +92,13 @@ def among(
         The other parameters.
     """
     ((name, values),) = many.items()
-    found: list[Row[Any]] = []
+    found: list[Any] = []
     for start in range(0, len(values), _MOST):
         some = list(values[start : start + _MOST])
         # a value twice finds nothing more, and few lengths make few statements
         some += some[-1:] * (-len(some) % _STEP)
         text, order, parameters = _listed(statement, tuple(given), name, len(some), tx.dialect)
-        parameters = parameters | given | {f"{name}_{number}": value for number, value in enumerate(some, 1)}
+        parameters = {**parameters, **given, **{f"{name}_{number}": one for number, one in enumerate(some, 1)}}
         found += tx.exec_driver_sql(text, tuple([parameters[one] for one in order]) if order else parameters).all()
     return found
 

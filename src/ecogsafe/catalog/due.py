@@ -17,7 +17,7 @@ from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileRow, Tree
 from ecogsafe.catalog.inventories import REMOVED
 from ecogsafe.catalog.rows import columns_of
-from ecogsafe.catalog.schema import copies, files
+from ecogsafe.catalog.schema import archive_members, copies, files
 
 _BATCH = 500
 _COLUMNS = columns_of(CopyRow, copies)
@@ -149,9 +149,9 @@ def unseen(tx: Transaction, store_id: str, subject: str, since: str) -> list[int
 
 
 def bad(tx: Transaction, store_ids: Collection[str], subject: str | None = None) -> list[Pair]:
-    """Return the bad copies of which no good one stands beside them in the same store, by store and key."""
+    """Return the bad copies that nothing in the same store makes up for, by store and key."""
     query = _pairs().where(
-        copies.c.bad_at.is_not(None), copies.c.store_id.in_(store_ids), ~_is_removed(), ~_has_good_beside()
+        copies.c.bad_at.is_not(None), copies.c.store_id.in_(store_ids), ~_is_removed(), ~has_good_beside()
     )
     if subject is not None:
         query = query.where(files.c.subject == subject)
@@ -159,8 +159,8 @@ def bad(tx: Transaction, store_ids: Collection[str], subject: str | None = None)
 
 
 def is_replaced(tx: Transaction, copy_id: int) -> bool:
-    """Return whether a good copy of the same content stands in the same store."""
-    query = select(copies.c.id).where(copies.c.id == copy_id, _has_good_beside())
+    """Return whether something in the same store makes up for a bad copy."""
+    query = select(copies.c.id).where(copies.c.id == copy_id, has_good_beside())
     return tx.execute(query).first() is not None
 
 
@@ -180,11 +180,33 @@ def holds_sealed(tx: Transaction, store_ids: Collection[str], subject: str | Non
     return tx.execute(query.limit(1)).first() is not None
 
 
-def _has_good_beside() -> ColumnElement[bool]:
+def has_good_beside() -> ColumnElement[bool]:
+    """Return the condition that a bad copy is made up for in its store.
+
+    A good copy of the same content stands there; or, for a volume of an archive, every file of it is in another
+    good volume there.
+    """
     beside = copies.alias()
-    return exists().where(
+    same = exists().where(
         and_(beside.c.file_id == copies.c.file_id, beside.c.store_id == copies.c.store_id, beside.c.bad_at.is_(None))
     )
+    member, other, volume = archive_members.alias(), archive_members.alias(), copies.alias()
+    packed_again = (
+        select(other.c.volume_id)
+        .join(volume, volume.c.file_id == other.c.volume_id)
+        .where(
+            other.c.file_id == member.c.file_id,
+            other.c.volume_id != member.c.volume_id,
+            volume.c.store_id == copies.c.store_id,
+            volume.c.bad_at.is_(None),
+        )
+        .correlate(member, copies)
+        .exists()
+    )
+    of_volume = member.c.volume_id == copies.c.file_id
+    lacking = select(member.c.volume_id).where(of_volume, ~packed_again).correlate(copies).exists()
+    is_volume = select(member.c.volume_id).where(of_volume).correlate(copies).exists()
+    return or_(same, and_(is_volume, ~lacking))
 
 
 def _is_removed() -> ColumnElement[bool]:

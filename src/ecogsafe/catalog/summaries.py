@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import and_, exists, func, select
+from sqlalchemy import func, select
 
 from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.due import has_good_beside
 from ecogsafe.catalog.files import FileTotals, Tree
 from ecogsafe.catalog.schema import copies, files, segments
 from ecogsafe.catalog.sums import CopySummary, SubjectSums, sums
@@ -66,10 +67,6 @@ def bad_copies(tx: Transaction, subject: str | None = None) -> list[tuple[str, s
 
 
 def repaired_copies(tx: Transaction) -> set[tuple[str, str]]:
-    """Return store id and key of every bad copy beside which a good one of the same content stands."""
-    beside = copies.alias()
-    good = exists().where(
-        and_(beside.c.file_id == copies.c.file_id, beside.c.store_id == copies.c.store_id, beside.c.bad_at.is_(None))
-    )
-    query = select(copies.c.store_id, copies.c.key).where(copies.c.bad_at.is_not(None), good)
+    """Return store id and key of every bad copy that something in the same store makes up for."""
+    query = select(copies.c.store_id, copies.c.key).where(copies.c.bad_at.is_not(None), has_good_beside())
     return {(row[0], row[1]) for row in tx.execute(query)}

@@ -20,6 +20,12 @@ from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.transfer.completion import end_upload, matches
 
 _BATCH = 200
+#: what its members were when they were read, and its frames, stand in the catalogue of whoever made it; the index says
+#: less, and an inventory has no password to open it
+_ADOPTED_ARCHIVE = (
+    "recorded as stored; what is in it only its sealed index says, which ecogsafe restore reads: "
+    "its files do not count as archived here, and the next archive run sends them in a further volume"
+)
 
 Unknown = tuple[KeyParts, ObjectInfo]
 
@@ -147,6 +153,8 @@ class Adopting:
         run.tally.done += 1
         run.counts["adopted"] = run.counts.get("adopted", 0) + 1
         message = "recorded as stored; its content is not known until ecogsafe verify --deep reads it"
+        if parts.tree == "archive":
+            message = _ADOPTED_ARCHIVE
         if result == "checksum":
             message = "recorded: a run that was cut had sent it, and the store's checksum is the one it announced"
         run.tell(

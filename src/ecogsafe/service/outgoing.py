@@ -29,9 +29,14 @@ class OutgoingFile:
     #: below the tree, as in the object key
     path: str
     parts: TargetParts
-    #: below DIR
-    relative: PurePosixPath
+    #: below DIR; a text, for they come by the ten thousand
+    below_dir: str
     status: os.stat_result
+
+    @property
+    def relative(self) -> PurePosixPath:
+        """Where it is below DIR."""
+        return PurePosixPath(self.below_dir)
 
     @property
     def kind(self) -> Kind:
@@ -85,9 +90,9 @@ def find_outgoing(folder: Path, data_type: str) -> Outgoing:
             if (folder / tree.value).is_symlink():
                 found.left.append((tree.value, "is a link, which is never followed; name what it points to with -d"))
             elif tree.value in entries:
-                _walk(found, folder / tree.value, _Names((tree,), None), PurePosixPath(tree.value))
+                _walk(found, folder / tree.value, _Names((tree,), None), f"{tree.value}/")
     else:
-        _walk(found, folder, _Names(wanted, subject), PurePosixPath())
+        _walk(found, folder, _Names(wanted, subject), "")
     found.files.sort(key=lambda f: (f.parts.code, f.tree, f.parts.number, f.path))
     return found
 
@@ -158,8 +163,14 @@ class _Names:
         return self.wanted[0], self.path(self.wanted[0], relative), None
 
 
-def _walk(found: Outgoing, base: Path, names: _Names, below_dir: PurePosixPath) -> None:
-    """Sort every entry below ``base`` into files of the form of one of the wanted trees, and the rest."""
+def _walk(found: Outgoing, base: Path, names: _Names, above: str) -> None:
+    """Sort every entry below ``base`` into files of the form of one of the wanted trees, and the rest.
+
+    Parameters
+    ----------
+    above
+        What stands before the paths below ``base`` in those below DIR.
+    """
     for relative, status in _entries(str(base), ""):
         name = relative.rpartition("/")[2]
         if name.startswith(_OURS) or name == NOTE_NAME:
@@ -177,7 +188,7 @@ def _walk(found: Outgoing, base: Path, names: _Names, below_dir: PurePosixPath) 
             found.left.append((_masked(tree, path), f"is not a name that ecogsafe gives below {tree.value}"))
         else:
             found.files.append(
-                OutgoingFile(tree=tree.value, path=path, parts=parts, relative=below_dir / relative, status=status)
+                OutgoingFile(tree=tree.value, path=path, parts=parts, below_dir=above + relative, status=status)
             )
 
 

@@ -217,4 +217,4 @@ def _outgoing(file: FileRow, relative: PurePosixPath, status: os.stat_result) ->
     parts = parse_target(file.tree, file.path)
     if parts is None:
         raise EcogsafeError(file.subject, "a path that is not of our form stands in the catalogue")
-    return OutgoingFile(tree=file.tree, path=file.path, parts=parts, relative=relative, status=status)
+    return OutgoingFile(tree=file.tree, path=file.path, parts=parts, below_dir=str(relative), status=status)

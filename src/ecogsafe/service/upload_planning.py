@@ -144,7 +144,7 @@ class Planner:
 
     def _shipment(self, file: OutgoingFile, key: str, place: Place) -> Shipment:
         cleared = None if place.sealed else self._cleared.get(file.shown)
-        order = FileOrder(self._root, str(file.relative), file.shown, cleared)
+        order = FileOrder(self._root, file.below_dir, file.shown, cleared)
         return Shipment(
             tree=file.tree,
             path=file.path,

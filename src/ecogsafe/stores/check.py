@@ -134,14 +134,19 @@ def checksum_and_token_are_kept(store: Store, under: str) -> None:
 
 
 def etag_follows_the_object(store: Store, under: str) -> None:
-    """HEAD and LIST agree on the ETag, so that LIST can say "same object"."""
+    """HEAD and LIST agree on the ETag, so that LIST can say "same object"; and only that object is read."""
     key = f"{under}etag/one.edf"
-    put(store, key, sample(key, 1000))
+    data = sample(key, 1000)
+    put(store, key, data)
     put(store, f"{under}etag/two.edf", sample("two", 2000))
     told = store.head(key)
     listed = {found.key: found.etag for found in store.list(f"{under}etag/")}
     require(told is not None and told.etag is not None, store, "HEAD tells an ETag")
     require(told is not None and listed.get(key) == told.etag, store, "LIST tells the same ETag as HEAD")
+    same = b"".join(store.read(key, 10, 20, etag=listed[key]))
+    require(same == data[10:20], store, "an object is read by its ETag")
+    with refusal(store, ObjectReplacedError, "by the ETag of another object nothing is read"):
+        list(store.read(key, 10, 20, etag=listed[f"{under}etag/two.edf"]))
 
 
 def put_never_replaces(store: Store, under: str) -> None:

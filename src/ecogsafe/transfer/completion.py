@@ -123,18 +123,18 @@ def record_written(context: TransferContext, written: Sequence[Written], *, void
         Act(
             act="upload",
             subject=one.shipment.subject,
-            object=one.intent.key,
+            object=row.key,
             digest=one.intent.sha256,
-            store=one.place.store_id,
-            result="checksum-differs" if one.is_wrong else row.level,
+            store=row.store_id,
+            result="checksum-differs" if row.bad_at else row.level,
         )
         for one, row in zip(written, rows, strict=True)
     ]
 
     def write(tx: Transaction) -> None:
         copies.record_copies(tx, rows)
-        uploads.settle_intents(tx, [w.intent.token for w in written if not w.is_wrong], "done")
-        uploads.settle_intents(tx, [w.intent.token for w in written if w.is_wrong], "different")
+        uploads.settle_intents(tx, [row.token for row in rows if row.bad_at is None], "done")
+        uploads.settle_intents(tx, [row.token for row in rows if row.bad_at is not None], "different")
         uploads.settle_intents(tx, void, "void")
         for store_id in {row.store_id for row in rows}:
             standing = {row.key: row.token for row in rows if row.store_id == store_id}
@@ -149,7 +149,8 @@ def record_written(context: TransferContext, written: Sequence[Written], *, void
 
 
 def _copy_of(one: Written, now: str) -> CopyRow:
-    intent, info = one.intent, one.info
+    intent, info, is_wrong = one.intent, one.info, one.is_wrong
+    is_proven = info.crc64 is not None and not is_wrong
     return CopyRow(
         id=0,
         file_id=intent.file_id,
@@ -162,12 +163,12 @@ def _copy_of(one: Written, now: str) -> CopyRow:
         version_id=info.version_id,
         storage_class=info.storage_class,
         token=intent.token,
-        level="checksum" if one.is_proven else "stored",
+        level="checksum" if is_proven else "stored",
         stored_at=now,
-        checksum_at=now if one.is_proven else None,
+        checksum_at=now if is_proven else None,
         restored_at=None,
-        bad_at=now if one.is_wrong else None,
-        bad_reason="the store's checksum is not ours" if one.is_wrong else None,
+        bad_at=now if is_wrong else None,
+        bad_reason="the store's checksum is not ours" if is_wrong else None,
         store_date=info.store_date.isoformat() if info.store_date else None,
     )
 

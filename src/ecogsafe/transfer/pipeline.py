@@ -39,7 +39,7 @@ from ecogsafe.transfer.workers import Workers
 #: large files read at once
 DEFAULT_READERS = 4
 #: a batch ends at so many files or bytes; a file that is larger is a batch of its own
-BATCH_FILES = 128
+BATCH_FILES = 256
 BATCH_BYTES = 8 * MIB
 #: fewer small files are through before a worker process is ready
 LEAST_FOR_WORKERS = 200

@@ -2,8 +2,9 @@
 
 While there are objects enough, each thread has one of its own and takes many ranges of it with one request: that
 costs server and client least, and what was opened is digested by the same thread, from the same memory.
-Else several threads share an object, a range at a time. A thread holds a slot of memory before it takes a range, and ranges of an object are taken in their order:
-so the range that the digest waits for always has memory, and the slots of those behind it come free.
+Else several threads share an object, a range at a time. A thread holds a slot of memory before it takes a range,
+and ranges of an object are taken in their order: so the range that the digest waits for always has memory, and the
+slots of those behind it come free.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from ecogsafe.transfer.parts import MIB
 from ecogsafe.transfer.source import READ_SIZE, FileSource
 
 #: how far one may read ahead of the other, and so what is kept in memory, about
-WINDOW_BYTES = 16 * MIB
+WINDOW_BYTES = 8 * MIB
 _LOOK_EVERY_S = 0.2
 
 
