@@ -15,7 +15,7 @@ from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.catalog.sealings import PartRow, SealingRow
 from ecogsafe.catalog.source_stat import SourceStat
-from ecogsafe.catalog.uploads import IntentRow, UploadRow
+from ecogsafe.catalog.uploads import AckRow, IntentRow, UploadRow
 from ecogsafe.core.errors import EcogsafeError, LockedError, SourceChangedError
 
 from .conftest import CODES, STORE_IDS
@@ -73,6 +73,26 @@ def test_a_part_is_never_another_one(catalog: Catalog, file_ids: list[int], chan
         sealings.add_part(tx, replace(part, **change))  # type: ignore[arg-type]
     with catalog.read() as tx:
         assert sealings.parts_of(tx, "s1") == {2: part}
+
+
+def test_rows_that_come_together_are_judged_each_by_itself(catalog: Catalog, file_ids: list[int]) -> None:
+    parts = [PartRow("s1", n, bytes([n]) * 32, 8, n) for n in (1, 2, 3)]
+    acks = [AckRow("t1", n, f"e{n}", 1) for n in (1, 2, 3)]
+    with catalog.write() as tx:
+        sealings.add_sealing(tx, _sealing("s1", file_ids[0]))
+        uploads.add_upload(tx, replace(_upload("t1", "s1"), fence=1))
+        sealings.add_parts(tx, parts[:2])
+        sealings.add_parts(tx, parts)
+        uploads.add_acks(tx, acks[:2])
+        uploads.add_acks(tx, [replace(acks[0], etag="again"), *acks[1:]])
+        assert sealings.parts_of(tx, "s1") == {part.number: part for part in parts}
+        assert uploads.acks(tx, "t1") == {1: "again", 2: "e2", 3: "e3"}
+    with pytest.raises(SourceChangedError), catalog.write() as tx:
+        sealings.add_parts(tx, [PartRow("s1", 4, bytes(32), 8, 4), replace(parts[0], crc64=7)])
+    with pytest.raises(LockedError), catalog.write() as tx:
+        uploads.add_acks(tx, [AckRow("t1", 4, "e4", 1), AckRow("none", 4, "e4", 1)])
+    with catalog.read() as tx:
+        assert (len(sealings.parts_of(tx, "s1")), len(uploads.acks(tx, "t1"))) == (3, 3)
 
 
 @pytest.mark.parametrize("end", [sealings.finish_sealing, sealings.abandon_sealing])

@@ -48,7 +48,8 @@ def test_archived_cold_and_back(azure_lab: Lab, azurite: AzuriteServer, tmp_path
     url = f"azure://{container}/deep"
     azure_lab.here("archive", "-d", azure_lab.out, "--to", url, "-t", "vid", "--storage-class", "GLACIER", status=2)
     words = ["archive", "-d", azure_lab.out, "--to", url, "-t", "vid", "--storage-class", "Archive"]
-    azure_lab.here("--json", *words, "--index-to", f"azure://{container}/warm")
+    sent = azure_lab.here("--json", *words, "--index-to", f"azure://{container}/warm")
+    assert any(i["details"].get("minimum_days") == 180 for i in sent.of("item", action="cost") if "details" in i)
     with azurite.service() as service:
         blobs = list(service.get_container_client(container).list_blobs("deep/"))
         assert {str(b.blob_tier) for b in blobs if b.name.endswith(".tar.zst.age")} == {"Archive"}
@@ -57,6 +58,8 @@ def test_archived_cold_and_back(azure_lab: Lab, azurite: AzuriteServer, tmp_path
     code = azure_lab.codes["a"]
     asked = azure_lab.here("--json", "--yes", "restore", code, "--from", url, "-d", back, status=31)
     assert asked.of("item", action="thaw")
+    told = [i["message"] for i in asked.of("item", action="price")]
+    assert any("up to 15 hours" in message for message in told) and any("(High)" in message for message in told)
     # the emulator thaws at once
     azure_lab.here("--json", "--yes", "restore", code, "--from", url, "-d", back)
     outbox = {path.partition("/")[2]: digest for path, digest in digests(azure_lab.out).items()}

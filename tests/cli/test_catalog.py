@@ -231,6 +231,20 @@ def known_or_none(lab: Lab) -> tuple[int, int] | None:
         return None
 
 
+def test_backup_names_the_snapshots_that_could_go_and_leaves_them(sent: Lab) -> None:
+    """Forty of one month: the first of it stays by the rule, and the last thirty of all."""
+    folder = snapshots(sent)[0].parent
+    old = [folder / f"20250301T0000{n:02}Z-0a0b0c0d.sqlite.age" for n in range(40)]
+    for path in old:
+        path.write_bytes(b"a snapshot")
+    done = sent.here("--json", "catalog", "backup")
+    (told,) = [i for i in done.of("item", action="own") if i["details"]["snapshots"] > 40]
+    newer = told["details"]["snapshots"] - 40
+    spare = [f"_ecogsafe/catalog/{path.name}" for path in old[1 : 40 - (30 - newer)]]
+    assert told["details"]["spare"] == spare
+    assert all(path.exists() for path in old), "a snapshot was removed from a store"
+
+
 def test_what_a_killed_rebuild_left_is_swept(sent: Lab) -> None:
     lose_home(sent)
     (sent.home / ".rebuild-0a.sqlite").write_bytes(b"half")

@@ -125,6 +125,7 @@ def check_failed(done: Result, place: str, code: str) -> None:
     assert len(told) == 1, [e["message"] for e in done.of("error")]
     assert {e["code"] for e in done.of("error")} == {code}
     assert told[0]["next"]
+    assert not done.of("item", action="snapshot", status="failed"), "it was asked once more for a snapshot"
 
 
 def check_finished(places: Places) -> None:

@@ -150,6 +150,13 @@ class Inventing(MemoryStore):
         return super().head(key, checksum=checksum) or ObjectInfo(key=key, size=0)
 
 
+class Heedless(MemoryStore):
+    """Reads whatever stands under the key, whichever object was asked for."""
+
+    def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
+        return super().read(key, start, stop)
+
+
 #: the seven of the design, then those met on real servers; each with a check that it must fail
 LIARS: dict[type[MemoryStore], str] = {
     ShortRead: "objects_come_back",
@@ -165,4 +172,5 @@ LIARS: dict[type[MemoryStore], str] = {
     Deaf: "ranges_are_exact",
     Guessing: "checksum_and_token_are_kept",
     Inventing: "absent_key_is_told",
+    Heedless: "etag_follows_the_object",
 }

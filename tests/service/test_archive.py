@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import threading
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -177,8 +178,11 @@ def test_an_index_that_found_no_place_goes_later(archiving: SmallLab) -> None:
     assert len(archiving.stored("warm")) == 2
 
 
-def test_a_file_that_changes_while_it_is_archived_is_left_out_and_said(archiving: SmallLab) -> None:
+@pytest.mark.parametrize("size", [0, 30_000], ids=["of-one-record", "of-several-records"])
+def test_a_file_that_changes_while_it_is_archived_is_left_out_and_said(archiving: SmallLab, size: int) -> None:
     path = archiving.out / f"video/{ONE}/{ONE}_1/{ONE}_1_0001.avi"
+    # without it the tar stream is shorter, or of as many records as before
+    path.write_bytes(path.read_bytes() + bytes(size))
     from ecogsafe.service import archive_volumes
 
     planned = archive_volumes.plan_volume
@@ -236,6 +240,17 @@ def test_contradictory_wishes_end_2(archiving: SmallLab, wishes: dict[str, Any],
     ended = send(archiving, **wishes)
     assert ended.status is ExitStatus.USAGE
     assert word in str(ended.error)
+
+
+def test_a_store_that_wants_equal_parts_is_refused(archiving: SmallLab, in_memory: StoresInMemory) -> None:
+    store = in_memory.add(URL)
+    assert isinstance(store, MemoryStore)
+    store.capabilities = replace(store.capabilities, equal_parts=True)
+    for dry_run in (True, False):
+        ended = send(archiving, url=URL, dry_run=dry_run)
+        assert ended.status is ExitStatus.USAGE
+        assert "parts of one size" in str(ended.error)
+    assert not [info.key for info in store.list() if not info.key.startswith("_ecogsafe/")]
 
 
 def test_two_folders_may_overlap_but_not_contradict(archiving: SmallLab) -> None:

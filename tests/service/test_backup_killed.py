@@ -115,7 +115,7 @@ def test_killed_backups_are_finished_by_the_next(small_lab: SmallLab) -> None:
     child = site.start()
     out, err = child.communicate(timeout=300)
     assert child.returncode == 0, (out + err).decode()[-3000:]
-    sealing_of = dict(site.rows("SELECT upload_id, sealing_id FROM uploads WHERE upload_id IS NOT NULL"))
+    sealing_of = {row[0]: row[1] for row in site.rows("SELECT upload_id, sealing_id FROM uploads")}
     bodies: dict[tuple[object, int], str] = {}
     for upload_id, number, sha256 in site.parts():
         assert bodies.setdefault((sealing_of[upload_id], number), sha256) == sha256, "one key, two plaintexts"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from ecogsafe.core.errors import ExitStatus, NoSpaceError, StoreRefusedError, StoreUnreachableError, WrongPasswordError
 from ecogsafe.core.private import Secret
@@ -434,6 +435,43 @@ def test_ctrl_c_keeps_complete_files_only(sent: SmallLab, monkeypatch: pytest.Mo
     ended = sent.run("download", lambda run: download(run, request, lambda: PASSWORD), stop=stop)
     assert ended.status is ExitStatus.INTERRUPTED
     assert all(data == sources(sent)[name] for name, data in back(sent).items())
+
+
+def test_whose_data_leaves_is_on_record_before_it_leaves(sent: SmallLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each object was is noted in batches, so a run that is killed must have said before whose data it takes."""
+    real = MemoryStore.read
+    seen: list[list[Any]] = []
+
+    def read(self: MemoryStore, key: str, *a: Any, **k: Any) -> Any:
+        if key.startswith(CODES):
+            with sent.reading() as tx:
+                query = text("select subject, result from audit where act = 'download begins' order by subject")
+                seen.append([tuple(row) for row in tx.execute(query)])
+        return real(self, key, *a, **k)
+
+    monkeypatch.setattr(MemoryStore, "read", read)
+    assert fetch(sent).status is ExitStatus.DONE
+    assert seen[0] == [(code, "4 objects") for code in CODES]
+    with sent.reading() as tx:
+        assert len(tx.execute(text("select 1 from audit where act = 'download'")).all()) == 8
+
+
+@pytest.mark.parametrize("password", [PASSWORD, Secret(b"not the password")])
+def test_a_password_at_hand_opens_the_key_meanwhile(sent: SmallLab, password: Secret) -> None:
+    request = DownloadRequest(folder=_fresh(sent, "back"), url=URL)
+    ended = sent.run("download", lambda run: download(run, request, lambda: password, password_at_hand=True))
+    if password is PASSWORD:
+        assert back(sent) == sources(sent)
+    else:
+        assert isinstance(ended.error, WrongPasswordError)
+        assert not back(sent)
+
+
+def test_a_wrong_password_at_hand_harms_nobody_who_needs_none(sent: SmallLab) -> None:
+    request = DownloadRequest(folder=_fresh(sent, "back"), url=URL, globs=("*.edf",))
+    wrong = Secret(b"not the password")
+    ended = sent.run("download", lambda run: download(run, request, lambda: wrong, password_at_hand=True))
+    assert len(ended.keys("done")) == 4
 
 
 # a home that knows nothing of the store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ecogsafe.catalog import subjects
 from ecogsafe.core.errors import ExitStatus, UsageError
 from ecogsafe.service.archive import archive
 from ecogsafe.service.archive_request import ArchiveRequest
@@ -40,3 +41,26 @@ def test_what_nobody_has(archived: SmallLab) -> None:
     assert ended.status is ExitStatus.USAGE
     assert ended.error is not None
     assert "restore" not in ended.error.next
+
+
+def test_the_archive_of_a_subject_that_withdrew_is_not_offered(archived: SmallLab) -> None:
+    with archived.writing() as tx:
+        subjects.withdraw_subject(tx, ONE)
+    ended = archived.download(globs=("*.avi",))
+    assert isinstance(ended.error, UsageError)
+    assert f"ecogsafe restore {TWO}" in ended.error.next
+    assert ONE not in ended.error.next and "further" not in ended.error.next
+
+
+@pytest.mark.parametrize(
+    ("wishes", "count"),
+    [({}, 2), ({"subjects": (ONE,)}, 1), ({"globs": ("*.edf",)}, None), ({"globs": (f"{TWO}/*.avi", "*.edf")}, 1)],
+)
+def test_archives_are_counted_where_they_hold_what_was_asked_for(
+    archived: SmallLab, wishes: dict[str, tuple[str, ...]], count: int | None
+) -> None:
+    deep = archived.folder_store("deep")
+    archived.upload("e", deep, encrypt=True)
+    ended = archived.download(deep, **wishes)
+    assert ended.status is ExitStatus.DONE
+    assert ended.counts.get("archives") == count

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ecogsafe.catalog import audit, files, leases, subjects
+from ecogsafe.catalog import audit, files, leases, stores, subjects
 from ecogsafe.core.errors import ConfirmationNeededError, ExitStatus
 from ecogsafe.crypt.age_file import seal
 from ecogsafe.service import free_local, free_work
+from ecogsafe.service.archive import archive
+from ecogsafe.service.archive_request import ArchiveRequest
 from ecogsafe.service.free import FreeRequest, free
 from ecogsafe.service.key_backup import back_up_keys
 from ecogsafe.service.outgoing import NOTE_NAME
@@ -19,6 +22,7 @@ from ecogsafe.service.owner import owner_here
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.transfer.source import FileSource
+from tests.service.cold_store import ColdMemory
 from tests.service.small_lab import CODES, Ended, Forgetful, SmallLab, StoresInMemory, lose, overwrite, patched
 
 CODE = CODES[0]
@@ -54,20 +58,20 @@ def made_sent(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     small.home.config.write_text(POLICY)
     small.two_subjects()
     small.clear()
-    stores = StoresInMemory()
-    with patched(stores):
+    made = StoresInMemory()
+    with patched(made):
         for url in (CLOUD, OTHER):
             assert small.upload("v", url).status is ExitStatus.DONE
             assert small.upload("e", url).status is ExitStatus.DONE
-    return folder, {url: memory(stores, url) for url in (CLOUD, OTHER)}
+    return folder, {url: memory(made, url) for url in (CLOUD, OTHER)}
 
 
 @pytest.fixture
 def sent(made_sent: tuple[Path, dict[str, MemoryStore]], tmp_path: Path, in_memory: StoresInMemory) -> SmallLab:
     """Two subjects, two recordings and two clips each, at two places in the cloud; two copies are wanted."""
-    folder, stores = made_sent
+    folder, made = made_sent
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    for url, store in stores.items():
+    for url, store in made.items():
         memory(in_memory, in_memory.add(url).url)._objects.update(store._objects)
     return SmallLab(tmp_path)
 
@@ -342,6 +346,47 @@ def test_the_note_keeps_what_earlier_runs_wrote(sent: SmallLab) -> None:
     note = (sent.out / "edf" / NOTE_NAME).read_text()
     assert note.startswith(first)
     assert f"{CODE} edf: 1 files" in note.removeprefix(first)
+
+
+# archives
+
+
+@pytest.fixture
+def archived(sent: SmallLab, in_memory: StoresInMemory) -> tuple[SmallLab, MemoryStore]:
+    """One of the two places is not a bucket of single files but of volumes."""
+    deep = ColdMemory("s3://deep")
+    in_memory.add("s3://deep", deep)
+    for kind in ("vid", "edf"):
+        request = ArchiveRequest(folders=(sent.out,), url="s3://deep", kind=kind)
+        assert sent.run("archive", partial(archive, request=request)).status is ExitStatus.DONE
+    with sent.writing() as tx:
+        (other,) = [row.store_id for row in stores.all_stores(tx) if row.url == OTHER]
+        tx.exec_driver_sql(f"DELETE FROM copies WHERE store_id = '{other}'")
+    return sent, deep
+
+
+def test_the_volume_of_an_archive_is_a_copy_of_each_file_in_it(archived: tuple[SmallLab, MemoryStore]) -> None:
+    small, _ = archived
+    assert freed(small).status is ExitStatus.DONE
+    assert local(small) == []
+    note = (small.out / NOTE_NAME).read_text()
+    assert f"ecogsafe restore {CODE} --from s3://deep -d edf -f '{CODE}_edf/*'" in note
+    assert f"ecogsafe download --from {CLOUD} -d edf -s {CODE} -f '{CODE}_edf/*'" in note
+
+
+@pytest.mark.parametrize("how", ["lost", "cut", "swapped"])
+def test_a_bad_volume_keeps_every_file_that_is_in_it(archived: tuple[SmallLab, MemoryStore], how: str) -> None:
+    small, deep = archived
+    key = f"{CODE}/{CODE}_edf_0001.tar.zst.age"
+    data = deep._objects[key][1]
+    if how == "lost":
+        lose(deep, key)
+    else:
+        overwrite(deep, key, data[:-1] if how == "cut" else bytes(len(data)))
+    ended = freed(small)
+    assert ended.status is ExitStatus.VERIFY_FAILED
+    assert local(small) == [f"edf/{CODE}_edf/{CODE}_{number}.edf" for number in (1, 2)]
+    assert ended.counts["bad"] == 1
 
 
 # who else is at work, and the linking key

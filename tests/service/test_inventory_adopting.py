@@ -13,6 +13,8 @@ from ecogsafe.catalog.uploads import IntentRow
 from ecogsafe.core.clock import utc_stamp
 from ecogsafe.core.errors import ExitStatus
 from ecogsafe.crypt.checksums import crc64nvme
+from ecogsafe.service.archive import archive
+from ecogsafe.service.archive_request import ArchiveRequest
 from ecogsafe.service.status import status
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.store_id import read_store_id
@@ -227,7 +229,7 @@ def test_what_a_cut_run_announced_is_recorded_with_its_proof(sent: SmallLab, sto
         assert uploads.open_intents(tx) == []
 
 
-def test_a_volume_of_an_archive_and_its_index(sent: SmallLab, store: MemoryStore) -> None:
+def test_a_volume_of_an_archive_and_its_index(sent: SmallLab, store: MemoryStore, in_memory: StoresInMemory) -> None:
     for name in ("vid_0001.tar.zst.age", "vid_0001.index.age"):
         store.put(f"{CODE}/{CODE}_{name}", b"x", crc64=crc64nvme(b"x"), token="c" * 32)
     ended = take_stock(sent, adopt=True)
@@ -236,6 +238,16 @@ def test_a_volume_of_an_archive_and_its_index(sent: SmallLab, store: MemoryStore
     with sent.reading() as tx:
         row = files.file_by_path(tx, "archive", f"{CODE}/{CODE}_vid_0001.tar.zst")
     assert row is not None and row.segment is None
+    said = [i.message for i in ended.items(action="adopt", status="done") if "vid_0001" in str(i.key)]
+    assert len(said) == 2 and all("ecogsafe restore reads" in message for message in said)
+    # elsewhere too its number is not used again
+    deep = in_memory.add("s3://deep")
+    sent.avi(CODE)
+    request = ArchiveRequest(folders=(sent.out,), url="s3://deep", kind="vid")
+    assert sent.run("archive", lambda run: archive(run, request)).status is ExitStatus.DONE
+    assert f"{CODE}/{CODE}_vid_0002.tar.zst.age" in {info.key for info in deep.list()}
+    with sent.reading() as tx:
+        assert files.file_by_path(tx, "archive", f"{CODE}/{CODE}_vid_0001.tar.zst") == row
 
 
 def test_a_place_without_an_id_gets_one_when_adopted(small_lab: SmallLab, tmp_path: Path) -> None:

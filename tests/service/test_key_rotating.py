@@ -21,6 +21,8 @@ from ecogsafe.crypt.recovery_sheet import read_sheet
 from ecogsafe.deid.identifiers import Identifiers
 from ecogsafe.deid.linking_key import LinkingKey
 from ecogsafe.service import key_changes, key_rotating
+from ecogsafe.service.doctor_home import check_key
+from ecogsafe.service.doctor_report import Report
 from ecogsafe.service.key_backup import back_up_keys
 from ecogsafe.service.key_rotating import rotate
 from ecogsafe.service.persons import open_keys
@@ -187,6 +189,14 @@ def test_a_kill_at_any_step(
         assert meta.get(tx, "lab_key_coming") == ""
 
 
+def fixes(small: SmallLab) -> str:
+    """Return what `doctor` says is to be done about the keys."""
+    told: list[Any] = []
+    with small.catalog() as catalog:
+        check_key(Report(told.append), small.home, catalog, None)
+    return " ".join(item.details.get("fix", "") for item in told)
+
+
 def test_nothing_is_sealed_to_a_key_that_a_place_does_not_hold(sent: SmallLab, in_memory: StoresInMemory) -> None:
     old = sealed_to(sent)
     inner = in_memory.by_url[URLS[1]]
@@ -196,8 +206,10 @@ def test_nothing_is_sealed_to_a_key_that_a_place_does_not_hold(sent: SmallLab, i
     assert isinstance(ended.error, StoreUnreachableError) and "key rotate again" in ended.error.next
     assert sealed_to(sent) == old
     assert sent.upload("v", DATA).status is ExitStatus.DONE
+    assert "key rotate" in fixes(sent)
     in_memory.add(URLS[1], inner)
     assert turn(sent).status is ExitStatus.DONE
+    assert "key rotate" not in fixes(sent)
     assert len(lab_key(sent).identities) == 2, "it goes on with the key it had made"
     check_whole(sent, in_memory)
 

@@ -321,7 +321,10 @@ def test_an_archive_of_the_old_script(archived: SmallLab, cold: ColdMemory) -> N
     cold.ready()
     ended = bring(archived, globs=("*.enc",))
     assert back(archived) == {f"{CODE}_edf.tar.gz.enc": data}
-    assert [i.path for i in ended.items(status="note") if "ecogsafe decrypt" in i.message] == [f"{CODE}_edf.tar.gz.enc"]
+    (told,) = [i for i in ended.items(status="note") if "ecogsafe decrypt" in i.message]
+    assert told.path == f"{CODE}_edf.tar.gz.enc"
+    assert f"ecogsafe decrypt DIR/{CODE}_edf.tar.gz.enc --untar -o {CODE}_edf" in told.message
+    assert "old password" in told.message
 
 
 # indexes

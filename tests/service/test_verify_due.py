@@ -271,7 +271,7 @@ def test_no_object_is_begun_that_would_not_be_read_in_time() -> None:
 def candidates(count: int, *, of: Callable[[int], tuple[str, str, int]]) -> list[Candidate]:
     """Return candidates with (day, path, size)."""
     return [
-        Candidate(n, day and f"{day}T00:00:00Z", size, "video", path)
+        Candidate(n, day and f"{day}T00:00:00Z", size, "a store", "video", path)
         for n in range(count)
         for day, path, size in [of(n)]
     ]

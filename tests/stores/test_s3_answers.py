@@ -392,9 +392,10 @@ def test_a_listing_of_uploads_that_does_not_go_on_is_an_error(store: S3Store, st
         list(uploads)
 
 
-def test_folder_markers_are_no_objects(store: S3Store, stub: Stubber) -> None:
-    contents = [{"Key": key, "Size": size} for key, size in (("eeg/", 0), ("eeg/a/", 0), ("eeg/a/b.edf", 3))]
-    stub.add_response("list_objects_v2", {"IsTruncated": False, "Contents": contents})
+def test_folder_markers_are_no_objects(store: S3Store, server: ScriptedServer) -> None:
+    shown = (("eeg/", 0), ("eeg/a/", 0), ("eeg/a/b.edf", 3))
+    contents = "".join(f"<Contents><Key>{key}</Key><Size>{size}</Size></Contents>" for key, size in shown)
+    server.then(Answer(body=f"<ListBucketResult>{contents}</ListBucketResult>".encode()))
     assert [info.key for info in store.list()] == ["a/b.edf"]
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -136,3 +137,44 @@ def test_writes_that_may_wait_share_a_commit_and_one_that_may_not_ends_the_wait(
 def test_a_write_that_may_wait_is_carried_out_though_nobody_comes(ledger: Ledger) -> None:
     ledger.submit(lambda tx: meta.set(tx, "alone", "yes"), may_wait=True).result(timeout=5)
     ledger.close()
+
+
+def test_rows_of_one_kind_that_wait_are_written_together_and_overtake_nothing(bench: Bench, ledger: Ledger) -> None:
+    opened = threading.Event()
+    _hold_up(ledger, opened)
+    seen: list[object] = []
+
+    def odd(tx: Transaction, rows: Sequence[int]) -> None:
+        seen.append(("odd", *rows))
+
+    def even(tx: Transaction, rows: Sequence[int]) -> None:
+        seen.append(("even", *rows))
+
+    before = [ledger.submit_row(odd if n % 2 else even, n) for n in range(4)]
+    between = ledger.submit(lambda tx: seen.append("between"))
+    after = [ledger.submit_row(odd, n) for n in (5, 7)]
+    opened.set()
+    for future in (*before, between, *after):
+        future.result(timeout=5)
+    ledger.close()
+    assert seen == [("even", 0, 2), ("odd", 1, 3), "between", ("odd", 5, 7)]
+
+
+def test_a_bad_row_fails_alone(bench: Bench, ledger: Ledger) -> None:
+    opened = threading.Event()
+    _hold_up(ledger, opened)
+
+    def write(tx: Transaction, rows: Sequence[str]) -> None:
+        for row in rows:
+            meta.set(tx, row, "there")
+            if row == "bad":
+                raise ValueError(row)
+
+    futures = [ledger.submit_row(write, row) for row in ("one", "bad", "two")]
+    opened.set()
+    assert [futures[0].result(timeout=5), futures[2].result(timeout=5)] == [None, None]
+    with pytest.raises(ValueError, match="bad"):
+        futures[1].result(timeout=5)
+    ledger.close()
+    with bench.catalog.read() as tx:
+        assert [meta.get(tx, row) for row in ("one", "bad", "two")] == ["there", None, "there"]

@@ -78,15 +78,14 @@ def until(fact: Callable[[], bool]) -> None:
 def test_a_sleeper_that_lost_its_upload_does_not_complete_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Watched(MemoryStore())
     shipment = bench.shipment(bench.write("0001", bench.data(SIZE)), bench.place(store))
-    note_file = file_job.note_file
+    complete = file_job._complete
 
-    def doze(*args: Any, sha256: str | None) -> int:
-        if sha256 is not None:
-            monkeypatch.setattr(file_job, "note_file", note_file)
-            die_at(bench, shipment, store, "finish_upload", 1)
-        return note_file(*args, sha256=sha256)
+    def doze(*args: Any) -> Any:
+        monkeypatch.setattr(file_job, "_complete", complete)
+        die_at(bench, shipment, store, "finish_upload", 1)
+        return complete(*args)
 
-    monkeypatch.setattr(file_job, "note_file", doze)
+    monkeypatch.setattr(file_job, "_complete", doze)
     (outcome,) = bench.send(shipment)
     assert (outcome.status, type(outcome.error)) == (Status.FAILED, LockedError)
     assert list(store.inner.list()) == []

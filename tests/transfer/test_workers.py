@@ -231,7 +231,7 @@ def test_a_bug_in_a_worker_is_told_without_its_message(bench: Bench, monkeypatch
 def test_few_files_and_places_of_this_process_alone_need_no_worker(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "Workers", None)
+    monkeypatch.setattr(workers, "Workers", None)
     place = folder_place(bench, "a")
     with bench.context() as context:
         assert {o.status for o in send_all(context, clips(bench, place))} == {Status.DONE}

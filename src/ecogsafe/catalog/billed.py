@@ -46,26 +46,31 @@ def held_objects(
     subject
         Only this one.
     """
-    day = case((copies.c.stored_at > since, func.substr(copies.c.stored_at, 1, _DAY)), else_="")
+    # no column as it is: for the order of an index the database would look up each of a million rows by itself
+    each_query = (
+        select(
+            copies.c.store_id.concat("").label("store_id"),
+            copies.c.storage_class,
+            files.c.subject.concat("").label("subject"),
+            case((copies.c.stored_at > since, func.substr(copies.c.stored_at, 1, _DAY)), else_="").label("day"),
+            copies.c.size,
+        )
+        .select_from(copies.join(files, files.c.id == copies.c.file_id))
+        .where(func.coalesce(copies.c.bad_reason, "").not_in(list(gone)))
+    )
+    if subject is not None:
+        each_query = each_query.where(files.c.subject == subject)
+    each = each_query.subquery().c
     small = [
         column
         for limit in limits
         for column in (
-            func.count().filter(copies.c.size < limit),
-            func.coalesce(func.sum(copies.c.size).filter(copies.c.size < limit), 0),
+            func.count().filter(each.size < limit),
+            func.coalesce(func.sum(each.size).filter(each.size < limit), 0),
         )
     ]
-    # no column as it is: for the order of an index the database would look up each of a million rows by itself
-    keys = (copies.c.store_id.concat(""), copies.c.storage_class, files.c.subject.concat(""), day)
-    query = (
-        select(*keys, func.count(), func.sum(copies.c.size), *small)
-        .select_from(copies.join(files, files.c.id == copies.c.file_id))
-        .where(func.coalesce(copies.c.bad_reason, "").not_in(list(gone)))
-        .group_by(*keys)
-        .order_by(*keys)
-    )
-    if subject is not None:
-        query = query.where(files.c.subject == subject)
+    keys = (each.store_id, each.storage_class, each.subject, each.day)
+    query = select(*keys, func.count(), func.sum(each.size), *small).group_by(*keys).order_by(*keys)
     return [
         HeldObjects(
             store_id=store_id,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, true, tuple_, update
 
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Transaction
@@ -34,7 +34,8 @@ class Line:
 
     #: all of each is to be read; else its store is asked
     deep: bool
-    store_ids: tuple[str, ...]
+    #: at these stores; None: at all of them
+    store_ids: tuple[str, ...] | None = None
     #: of this subject only
     subject: str | None = None
     #: looked at before or at this time; what was looked at later is fresh
@@ -45,25 +46,27 @@ class Line:
         return copies.c.read_at if self.deep else copies.c.asked_at
 
     def _select(self, *columns: Any) -> Select[Any]:
-        """Return a query of the copies that wait."""
+        """Return a query of the copies that wait.
+
+        What is put together with an empty text has no index: left to it, the database would begin with the store,
+        which is half of all copies, and not with the time, or with the files of the subject.
+        """
+        here = true() if self.store_ids is None else copies.c.store_id.concat("").in_(self.store_ids)
         if self.subject is None:
-            waiting = and_(self._time <= self.until, copies.c.store_id.in_(self.store_ids))
-            return select(*columns).select_from(copies).where(waiting)
-        # texts that are put together, so that the database begins with the files of the subject: left to it, the
-        # choice of a store or of a time would make it walk half of all copies
-        waiting = and_(self._time.concat("") <= self.until, copies.c.store_id.concat("").in_(self.store_ids))
+            return select(*columns).select_from(copies).where(self._time <= self.until, here)
         joined = files.join(copies, copies.c.file_id == files.c.id)
+        waiting = and_(self._time.concat("") <= self.until, here)
         return select(*columns).select_from(joined).where(files.c.subject == self.subject, waiting)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """What a choice among copies needs to know of one."""
+class Candidate(NamedTuple):
+    """What a choice among copies needs to know of one; there are millions."""
 
     copy_id: int
     looked_at: str
     #: bytes
     size: int
+    store_id: str
     tree: Tree
     path: str
 
@@ -74,15 +77,22 @@ def distrust_future(tx: Transaction, now: str) -> None:
         tx.execute(update(copies).where(column > now).values({column.name: ""}))
 
 
-def totals(tx: Transaction, line: Line) -> dict[str, tuple[int, int]]:
-    """Return how many copies wait, and their bytes, by store."""
+def totals(tx: Transaction, line: Line) -> tuple[int, int]:
+    """Return how many copies wait, and their bytes."""
     counted = (func.count(), func.coalesce(func.sum(copies.c.size), 0))
-    query = line._select(copies.c.store_id, *counted).group_by(copies.c.store_id)
-    found = {store_id: (int(count), int(size)) for store_id, count, size in tx.execute(query)}
-    for store_id, count, size in tx.execute(query.where(_is_removed())):
-        before = found[store_id]
-        found[store_id] = (before[0] - int(count), before[1] - int(size))
-    return {store_id: counts for store_id, counts in found.items() if counts[0]}
+    count, size = tx.execute(line._select(*counted)).one()
+    # few are bad: they are looked up by that, and not among all that wait
+    is_waiting = line._time.concat("") <= line.until
+    removed = select(copies.c.id, copies.c.size, copies.c.store_id, copies.c.file_id).where(_is_removed(), is_waiting)
+    for _, removed_size, store_id, file_id in tx.execute(removed):
+        is_here = line.store_ids is None or store_id in line.store_ids
+        if is_here and (line.subject is None or _subject_of(tx, file_id) == line.subject):
+            count, size = count - 1, size - removed_size
+    return int(count), int(size)
+
+
+def _subject_of(tx: Transaction, file_id: int) -> str:
+    return str(tx.execute(select(files.c.subject).where(files.c.id == file_id)).scalar_one())
 
 
 def page(tx: Transaction, line: Line, after: Position | None, count: int) -> tuple[list[Pair], Position | None]:
@@ -110,10 +120,10 @@ def by_ids(tx: Transaction, copy_ids: Sequence[int]) -> list[Pair]:
 
 
 def candidates(tx: Transaction, line: Line) -> list[Candidate]:
-    """Return what waits of the one subject of ``line``, the oldest evidence first."""
-    told = (copies.c.id, line._time, copies.c.size, files.c.tree, files.c.path)
-    query = line._select(*told).where(~_is_removed()).order_by(line._time, copies.c.id)
-    return [Candidate(*row) for row in tx.execute(query)]
+    """Return what waits of the one subject of ``line``, by id."""
+    told = (copies.c.id, line._time, copies.c.size, copies.c.store_id, files.c.tree, files.c.path)
+    query = line._select(*told).where(~_is_removed()).order_by(copies.c.id)
+    return list(map(Candidate._make, tx.execute(query)))
 
 
 def listed_as_known(tx: Transaction, store_id: str, listed: Mapping[str, tuple[int, str | None]]) -> list[int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ecogsafe.catalog import audit
@@ -36,25 +37,38 @@ def note_act(tx: Transaction, run: Run, act: str, *, subject: str | None = None,
     )
 
 
+def note_begun(run: Run, act: str, store_id: str, subjects: Iterable[str | None]) -> None:
+    """Add a row for every subject of objects that are about to leave a store; ``subjects`` has one for each object.
+
+    What leaves is noted one by one a little later (`note_fetched`); a run that is killed in between has said
+    whose data it was after.
+    """
+    counts = Counter(subjects)
+    _note(
+        run,
+        [
+            audit.Act(act=f"{act} begins", subject=subject, store=store_id or None, result=f"{count} objects")
+            for subject, count in counts.items()
+        ],
+    )
+
+
 def note_fetched(run: Run, act: str, store_id: str, fetched: Iterable[Fetched]) -> None:
     """Add a row for every object that left a store: data that is opened again is out of its reach."""
-    rows = list(fetched)
-    if not rows:
+    _note(
+        run,
+        [
+            audit.Act(act=act, subject=row.subject, object=row.key, digest=row.sha256, store=store_id or None)
+            for row in fetched
+        ],
+    )
+
+
+def _note(run: Run, acts: Sequence[audit.Act]) -> None:
+    if not acts:
         return
     with run.catalog.write() as tx:
-        for row in rows:
-            audit.append(
-                tx,
-                run_id=run.run_id,
-                who=run.actor.who,
-                host=run.actor.host,
-                version=run.actor.version,
-                act=act,
-                subject=row.subject,
-                object=row.key,
-                digest=row.sha256,
-                store=store_id or None,
-            )
+        audit.append_all(tx, acts, run_id=run.run_id, who=run.actor.who, host=run.actor.host, version=run.actor.version)
 
 
 def note_home(tx: Transaction, act: str, recipients_digest: str) -> None:

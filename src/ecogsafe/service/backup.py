@@ -81,6 +81,9 @@ def backup(run: Run, request: BackupRequest) -> None:
         _send(run, context, shipments, archives, goals, snapshots, troubles)
         if not run.stop.is_set():
             verify_due(run, [goal for goal in goals if goal.is_open])
+        for goal in goals:
+            if goal.connection is not None and not goal.is_open:
+                snapshots.leave_out(goal.connection)
         snapshots.finish()
     run.check_stop(safe=_KEPT)
     make_up_for_keys(run)

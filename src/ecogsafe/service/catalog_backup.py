@@ -11,6 +11,8 @@ from ecogsafe.service.acts import note_act
 from ecogsafe.service.connections import Connection, connected, one_url
 from ecogsafe.service.folder_access import access_at
 from ecogsafe.service.running import Run, raise_if_all_failed
+from ecogsafe.service.snapshot_copies import snapshots_in
+from ecogsafe.service.snapshot_retention import LAST, beyond
 from ecogsafe.service.snapshots import PREFIX, Snapshots
 from ecogsafe.stores.vault_address import is_vault_url
 
@@ -73,10 +75,17 @@ def _tell_number(run: Run, connection: Connection) -> None:
     """Say how many snapshots stand there: ecogsafe removes none, so they only get more."""
     try:
         sizes = [info.size for info in connection.store.list(PREFIX)]
+        found = snapshots_in(connection.store)
     except EcogsafeError as error:
         run.fail(error)
         return
     message = f"{len(sizes):,} snapshots stand there by now"
+    spare = [each.key for each in beyond(found)]
+    if spare:
+        message += (
+            f"; {len(spare):,} of them are neither among the last {LAST} nor the first of a month: whoever administers "
+            "the store may remove those (--json lists them)"
+        )
     run.tell(
         Item(
             action="own",
@@ -84,6 +93,6 @@ def _tell_number(run: Run, connection: Connection) -> None:
             store=connection.store.name,
             bytes=sum(sizes),
             message=message,
-            details={"snapshots": len(sizes)},
+            details={"snapshots": len(sizes), "spare": spare},
         )
     )

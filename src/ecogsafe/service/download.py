@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Identity
@@ -23,7 +25,12 @@ from ecogsafe.transfer.meter import Meter
 
 
 def download(
-    run: Run, request: DownloadRequest, password: PasswordSource, *, old_password: PasswordSource | None = None
+    run: Run,
+    request: DownloadRequest,
+    password: PasswordSource,
+    *,
+    old_password: PasswordSource | None = None,
+    password_at_hand: bool = False,
 ) -> None:
     """Carry ``request`` out and tell of every file; nothing is written to the store.
 
@@ -31,6 +38,8 @@ def download(
     ----------
     old_password
         Opens what the old scripts locked; needed with ``request.old_locks``.
+    password_at_hand
+        ``password`` asks nobody: the lab key is opened while the store is asked what it holds.
 
     Raises
     ------
@@ -46,9 +55,14 @@ def download(
     meter = Meter(run.tell, files_total=None, bytes_total=None)
     settings = run.home.settings()
     pace = pace_of(run, settings, meter, limit_rate=request.limit_rate, between=request.between)
-    with connected(
-        run.catalog, request.url, to_write=False, stop=run.stop, tell=run.tell, rate=pace.rate
-    ) as connection:
+
+    def open_key() -> Sequence[Identity]:
+        return [run.home.identity(password, run.home.recipients(run.catalog))]
+
+    with (
+        _meanwhile(open_key, at_once=password_at_hand and request.decrypt and not request.dry_run) as identities_of,
+        connected(run.catalog, request.url, to_write=False, stop=run.stop, tell=run.tell, rate=pace.rate) as connection,
+    ):
         plan = DownloadPlan(run, connection, request)
         wanted = plan.wanted
         old = find_old(run, connection, request, {str(w.target) for w in wanted}) if request.old_locks else []
@@ -65,7 +79,7 @@ def download(
             return
         identities: Sequence[Identity] | None = None
         if any(w.sealed for w in wanted):
-            identities = [run.home.identity(password, run.home.recipients(run.catalog))]
+            identities = identities_of()
         make_target(request.folder)
         meter.files_total = len(wanted) + len(old)
         meter.bytes_total = sum(w.info.size for w in wanted) + sum(o.info.size for o in old)
@@ -86,6 +100,18 @@ def download(
     raise_if_all_failed(receiver.failures, len(wanted) + len(old))
     receiver.check_all_there()
     run.message = _old_verdict(run, len(old)) if old else receiver.verdict(len(wanted) + len(plan.missing))
+
+
+@contextmanager
+def _meanwhile(
+    open_key: Callable[[], Sequence[Identity]], *, at_once: bool
+) -> Iterator[Callable[[], Sequence[Identity]]]:
+    """Yield what returns the opened key; ``at_once`` a thread of its own opens it, which takes a second."""
+    if not at_once:
+        yield open_key
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="unlocker") as pool:
+        yield pool.submit(open_key).result
 
 
 def _old_verdict(run: Run, copies: int) -> str:

@@ -7,10 +7,12 @@ from ecogsafe.core.errors import UsageError
 from ecogsafe.service.connections import one_url
 from ecogsafe.service.download_planning import DownloadRequest
 from ecogsafe.service.running import Run
+from ecogsafe.service.withdrawn import withdrawn_on
 
 
 def nothing_that_fits(run: Run, request: DownloadRequest) -> UsageError:
     """Return the refusal, with the command for an archive that the catalogue knows to hold what was asked for."""
+    withdrawn = withdrawn_on(run)
     with run.catalog.read() as tx:
         urls = {store.store_id: store.url for store in stores.all_stores(tx)}
         wanted = [
@@ -18,6 +20,7 @@ def nothing_that_fits(run: Run, request: DownloadRequest) -> UsageError:
             for row in archives.volumes_of(tx, state="stored")
             if archives.stands(tx, row)
             and row.store_id in urls
+            and row.subject not in withdrawn
             and any(request.selects(row.subject, m.path, m.path) for m in archives.members_of(tx, row.volume_id))
         ]
     # one here first: that is the place that was meant

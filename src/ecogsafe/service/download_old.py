@@ -17,7 +17,7 @@ from ecogsafe.core.errors import EcogsafeError, InterruptedRunError, NoSpaceErro
 from ecogsafe.core.events import Item
 from ecogsafe.core.private import Private
 from ecogsafe.crypt.checksums import crc64nvme
-from ecogsafe.service.acts import Fetched, note_fetched
+from ecogsafe.service.acts import Fetched, note_begun, note_fetched
 from ecogsafe.service.connections import Connection
 from ecogsafe.service.download_planning import DownloadRequest
 from ecogsafe.service.old_copies import OldCopy, OldCopyTaker
@@ -128,6 +128,7 @@ class OldDownload:
                 self.run.fail(error)
             self.meter.file_done()
 
+        note_begun(self.run, "download", self.connection.store_id, (old.code for old in objects))
         try:
             with ThreadPoolExecutor(min(self.request.jobs, _MOST_AT_ONCE), "old-copies") as pool:
                 list(pool.map(one, objects))

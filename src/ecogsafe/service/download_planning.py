@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from ecogsafe.catalog import copies
+from ecogsafe.catalog import archives, copies
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.files import FileRow
 from ecogsafe.core.errors import ExitStatus, UsageError, VerificationError
@@ -24,7 +24,7 @@ from ecogsafe.service.running import Run
 from ecogsafe.service.target_folder import check_target
 from ecogsafe.service.withdrawn import withdrawn_on
 from ecogsafe.stores.protocol import OWN_PREFIX, ObjectInfo
-from ecogsafe.transfer.archive.volumes import parse_volume_key
+from ecogsafe.transfer.archive.volumes import VolumeName, parse_volume_key
 
 DEFAULT_JOBS = 8
 
@@ -168,7 +168,7 @@ class DownloadPlan:
         if parts is None:
             # a store can hold any name; only those of our own form ever become paths here
             if not info.key.startswith(OWN_PREFIX):
-                self._count("archives" if parse_volume_key(info.key) else "foreign_objects")
+                self._count_other(info.key)
             return
         target = self._target_of(info.key, is_sealed=is_sealed)
         if not request.selects(parts.code, info.key, target):
@@ -196,6 +196,25 @@ class DownloadPlan:
             wanted, other = (wanted, earlier) if wanted.rank > earlier.rank else (earlier, wanted)
             self._tell_twice(wanted, other)
         self._by_target[target] = wanted
+
+    def _count_other(self, key: str) -> None:
+        """Count a volume that holds, or may hold, what is wished for; and what is none of ours."""
+        volume = parse_volume_key(key)
+        if volume is None:
+            self._count("foreign_objects")
+        elif not volume.is_index and self._may_hold_wishes(volume):
+            self._count("archives")
+
+    def _may_hold_wishes(self, volume: VolumeName) -> bool:
+        request = self._request
+        if request.subjects and volume.subject not in request.subjects:
+            return False
+        if not request.globs:
+            return True
+        with self._run.catalog.read() as tx:
+            row = archives.volume_named(tx, volume.subject, volume.kind, volume.number)
+            members = [] if row is None else archives.members_of(tx, row.volume_id)
+        return row is None or any(request.selects(volume.subject, m.path, m.path) for m in members)
 
     def _count(self, name: str) -> None:
         self._run.counts[name] = self._run.counts.get(name, 0) + 1

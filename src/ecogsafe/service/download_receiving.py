@@ -20,7 +20,7 @@ from ecogsafe.core.errors import (
 )
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Identity
-from ecogsafe.service.acts import Fetched, note_fetched
+from ecogsafe.service.acts import Fetched, note_begun, note_fetched
 from ecogsafe.service.connections import Connection
 from ecogsafe.service.download_planning import Wanted
 from ecogsafe.service.download_room import check_room, split_by_presence
@@ -100,6 +100,7 @@ class Receiver:
         here, missing = split_by_presence(self._folder, wanted)
         check_room(self._folder, missing)
         self._compare_all(here, jobs)
+        note_begun(self._run, self._act, self._store_id, (w.subject for w in missing))
         under_way: dict[Reception, Wanted] = {}
 
         def receptions() -> Iterator[Reception]:

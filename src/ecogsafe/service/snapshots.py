@@ -53,6 +53,11 @@ class Snapshots:
         self._passed_over = {one_url(url) for url in pass_over}
         self._sent = monotonic()
 
+    def leave_out(self, connection: Connection) -> None:
+        """Send none to a place that failed meanwhile: it would be asked for minutes once more."""
+        self._stores = [store for store in self._stores if store is not connection.store]
+        self._passed_over.add(one_url(connection.store.url))
+
     def send_if_due(self) -> None:
         """Send one if the newest of this run is old; called when something new is in the catalogue."""
         if monotonic() - self._sent >= EVERY_S:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ecogsafe.catalog import due
 from ecogsafe.catalog import stores as catalog_stores
@@ -90,18 +90,18 @@ def plan_verify(catalog: Catalog, request: VerifyRequest) -> Plan:
         due.distrust_future(tx, now)
     with catalog.read() as tx:
         places = _places(tx, request)
-        everything = Line(deep=request.deep, store_ids=tuple(places), subject=request.subject, until=now)
+        stores = None if request.url is None else tuple(places)
+        everything = Line(deep=request.deep, store_ids=stores, subject=request.subject, until=now)
         if not places or due.page(tx, everything, None, 1)[1] is None:
             raise UsageError(
                 request.subject or "the catalogue",
                 "has no recorded copy to verify" + (" at this store" if request.url else ""),
                 next="ecogsafe status shows what is where",
             )
-        line = Line(deep=request.deep, store_ids=tuple(places), subject=request.subject, until=request.until(now))
+        line = replace(everything, until=request.until(now))
         if request.sample is not None:
             return _sampled(tx, request, line, places, request.sample)
-        counts = due.totals(tx, line).values()
-        return Plan(line, places, sum(files for files, _ in counts), sum(size for _, size in counts))
+        return Plan(line, places, *due.totals(tx, line))
 
 
 def _places(tx: Transaction, request: VerifyRequest) -> dict[str, str]:
@@ -115,8 +115,8 @@ def _sampled(tx: Transaction, request: VerifyRequest, line: Line, places: Mappin
     draw = random.Random(request.seed)  # noqa: S311  nothing is kept secret by it, and it can be drawn again
     chosen: list[Chosen] = []
     for code in due.codes(tx) if request.subject is None else [request.subject]:
+        waiting = due.candidates(tx, replace(line, subject=code))
         for store_id in sorted(places):
-            here = Line(deep=line.deep, store_ids=(store_id,), subject=code, until=line.until)
-            chosen += choose(due.candidates(tx, here), percent, draw)
+            chosen += choose([one for one in waiting if one.store_id == store_id], percent, draw)
     chosen.sort()
     return Plan(line, places, len(chosen), sum(one.size for one in chosen), chosen=chosen)

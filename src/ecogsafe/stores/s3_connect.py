@@ -90,7 +90,7 @@ def connect(
         if server.port:
             host = f"{host}:{server.port}"
     else:
-        sdk, credentials, verify, host = Sdk(lambda: given.make().client), plain.keys, None, plain.host
+        sdk, credentials, verify, host = Sdk(lambda: given.make().client), plain.keys, None, plain.server
     wire = Wire(
         sdk.client,
         credentials,

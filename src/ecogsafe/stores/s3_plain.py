@@ -32,7 +32,7 @@ _UNDERSTOOD = frozenset(
         "AWS_REGION",
     }
 )
-_BUNDLES = frozenset({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"})
+_BUNDLE = "REQUESTS_CA_BUNDLE"
 _FILES = {"AWS_CONFIG_FILE": "config", "AWS_SHARED_CREDENTIALS_FILE": "credentials"}
 _ENDPOINT = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::(?P<port>[0-9]{1,5}))?/?")
 _DEFAULT_PORT = {"http": "80", "https": "443"}
@@ -59,7 +59,9 @@ class PlainSettings:
     """What there is to know of a server of one's own."""
 
     scheme: str
-    #: with the port, unless it is that of the scheme
+    #: with the port where one was given
+    server: str
+    #: the same, but without the port of the scheme
     host: str
     region: str
     keys: Keys
@@ -72,7 +74,7 @@ def plain_settings(environment: Mapping[str, str]) -> PlainSettings | None:
         return None
     for name in environment:
         is_sdk = name.startswith(("AWS_", "BOTO_")) and name not in _UNDERSTOOD
-        if is_sdk or name in _BUNDLES or name.lower().endswith("_proxy"):
+        if is_sdk or name == _BUNDLE or name.lower().endswith("_proxy"):
             return None
     access_key = environment.get("AWS_ACCESS_KEY_ID", "")
     secret_key = environment.get("AWS_SECRET_ACCESS_KEY", "")
@@ -83,10 +85,11 @@ def plain_settings(environment: Mapping[str, str]) -> PlainSettings | None:
     scheme, host, port = endpoint["scheme"], endpoint["host"], endpoint["port"]
     if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) or _says_something(environment):
         return None
-    if port is not None and port != _DEFAULT_PORT[scheme]:
-        host = f"{host}:{port}"
+    server = host if port is None else f"{host}:{int(port)}"
+    if port != _DEFAULT_PORT[scheme]:
+        host = server
     token = environment.get("AWS_SESSION_TOKEN") or None
-    return PlainSettings(scheme, host, region, Keys(access_key, secret_key, token))
+    return PlainSettings(scheme, server, host, region, Keys(access_key, secret_key, token))
 
 
 def _says_something(environment: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ecogsafe.catalog import uploads
 from ecogsafe.core.errors import (
@@ -34,7 +35,9 @@ from ecogsafe.transfer.senders import DEFAULT_SENDERS, OVERLOAD, Senders
 from ecogsafe.transfer.single import ShippedFile
 from ecogsafe.transfer.store_order import StoreOrder
 from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
-from ecogsafe.transfer.workers import Workers
+
+if TYPE_CHECKING:
+    from ecogsafe.transfer.workers import Workers
 
 #: large files read at once
 DEFAULT_READERS = 4
@@ -138,6 +141,8 @@ def _hire(
         count = min(_processors(), _MOST_WORKERS) if len(small) >= LEAST_FOR_WORKERS and _processors() > 1 else 0
     if not count or not small or len(orders) < len(places):
         return None
+    from ecogsafe.transfer.workers import Workers
+
     begin = Begin(tuple(context.recipients), orders, -(-per_store // count), context.pace.window)
     roots = {shipment.order.root for shipment in small if shipment.order is not None}
     return Workers(

@@ -69,5 +69,12 @@ def command(
         dry_run=dry_run,
     )
     return shell.carry_out(
-        "download", lambda run: download(run, request, shell.password, old_password=shell.old_password)
+        "download",
+        lambda run: download(
+            run,
+            request,
+            shell.password,
+            old_password=shell.old_password,
+            password_at_hand=shell.has_password_at_hand,
+        ),
     )

@@ -121,7 +121,9 @@ def _age(stamp: str | None, now: datetime | None) -> str:
     hours = (now - datetime.fromisoformat(stamp)).total_seconds() / 3600
     if hours < 0:
         return " (of the future: check the clock)"
-    return f" {hours / 24:.0f} d" if hours >= _HOURS_TOLD else f" {hours:.0f} h"
+    if hours >= _HOURS_TOLD:
+        return f" {hours // 24:.0f} d"
+    return f" {hours // 1:.0f} h" if hours >= 1 else " <1 h"
 
 
 def _lines_of_run(row: RunAtWork) -> list[str]:

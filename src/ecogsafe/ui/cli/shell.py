@@ -102,6 +102,11 @@ class Shell:
         with self.asking():
             return Secret(click.prompt("Lab password", hide_input=True, err=True).encode())
 
+    @property
+    def has_password_at_hand(self) -> bool:
+        """Whether `password` asks nobody."""
+        return bool(os.environ.get(PASSWORD_FILE))
+
     def old_password(self) -> Secret:
         """Return the lab's old password (OpenSSL): from the file named by ECOGSAFE_OLD_PASSWORD_FILE, or typed.
 

@@ -80,6 +80,8 @@ def _item(item: Item) -> str:
     what = item.path or item.key or item.subject or ""
     size = f"  {count_bytes(item.bytes)}" if item.bytes is not None else ""
     message = f"  {item.message}" if item.message else ""
+    if item.details.get("next"):
+        message += f" (next: {item.details['next']})"
     if item.action in _TOLD and item.status in ("note", "planned"):
         # these lines are read one below the other, as a table
         return f"{item.message}{f', {count_bytes(item.bytes)}' if item.bytes is not None else ''}"
