@@ -38,7 +38,7 @@ check: $(STAMP)
 # Long campaigns: hundreds of kills and of disturbed lines; the seed is printed, give it back with ECOGSAFE_SEED=…
 SOAK := tests/transfer/test_kills.py tests/service/test_catalog_kills.py tests/transfer/test_download_kills.py tests/transfer/test_wire_kills.py \
 	tests/transfer/test_faults.py tests/transfer/archive/test_volume_kills.py tests/transfer/archive/test_unpacking.py \
-	tests/service/test_deid_killed.py tests/service/test_unlocking.py tests/service/test_restore_kills.py tests/service/test_vault_retrieval.py \
+	tests/service/test_backup_killed.py tests/service/test_deid_killed.py tests/service/test_unlocking.py tests/service/test_restore_kills.py tests/service/test_vault_retrieval.py \
 	tests/cli/test_old_copies_killed.py tests/cli/test_places_failing.py tests/service/test_mutations.py
 
 soak: $(STAMP)

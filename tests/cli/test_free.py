@@ -61,8 +61,10 @@ def test_proven_freed_and_brought_back(sent: Lab) -> None:
     record = sent.here("audit", "--object", next(iter(before)).removeprefix("edf/")).out
     assert "deleted" in record
     url = (sent.folder / "one").as_uri()
-    again = sent.here("upload", "-d", sent.out, "--to", url, "-t", "e", status=2)
-    assert "missing" not in again.said
+    assert "nothing waits here" in sent.here("upload", "-d", sent.out, "--to", url, "-t", "e").said
+    assert "nothing waits here" in sent.here("archive", "-d", sent.out, "--to", url, "-t", "edf").said
+    sent.configure(f'[[destination]]\nname = "one"\nurl = "{url}"\ntypes = ["e"]')
+    assert "nothing waits here" in sent.here("backup", sent.out).said
     # the lines of the note, as they stand there
     code = sent.codes["a"]
     note = [line.strip() for line in (sent.out / "edf" / NOTE_NAME).read_text().splitlines()]

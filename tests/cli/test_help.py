@@ -34,7 +34,7 @@ CONTRACT = {
     "upload": "-d -b --to -t v e --encrypt --plain --jobs --storage-class --exclude --new-version --dry-run",
     "backup": "DIR",
     "download": "-b --from -d -s -f --missing-in --no-decrypt --dry-run",
-    "verify": "CODE --store --deep",
+    "verify": "CODE --store --deep --sample --max-age --max-duration --repair",
     "status": "CODE --watch --check",
     "free": "DIR --dry-run",
 }

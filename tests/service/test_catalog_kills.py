@@ -157,6 +157,7 @@ def test_killed_at_any_statement(site: Site) -> None:
             if numbers.random() < 0.5:
                 cut_power(site.small.home.catalog_path, numbers)
         site.check(act)
+    assert site.killed > KILLS // 3, "these commands have far fewer statements than is thought"
     for act in ("upload", "verify", "backup"):
         assert not site.command(*site.words(act)), f"{act} does not go on"
         site.check(act)
@@ -209,6 +210,7 @@ def test_killed_at_any_statement_of_a_migration(old_catalogue: Path, small_lab: 
         with Catalog.open(path) as catalog, catalog.read() as tx:
             assert len(meta.starting_with(tx, "n")) == 100
             assert tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == schema.REVISION
+    assert site.killed
 
 
 def test_where_the_log_of_a_killed_catalogue_ends(tmp_path: Path) -> None:

@@ -95,8 +95,10 @@ class Bill:
                     tree="video", path=path, subject=code, segment=1, size=size, mtime_ns=1, inode=1, device=1
                 )
                 file_id = files.upsert_file(tx, seen)
-                told = (_IDS[url], f"{path}.age", True, size, 1, None, None, storage_class, "t", "stored", at)
-                copy_id = copies.record_copy(tx, CopyRow(0, file_id, *told))
+                copy = CopyRow(
+                    0, file_id, _IDS[url], f"{path}.age", True, size, 1, None, None, storage_class, "t", "stored", at
+                )
+                copy_id = copies.record_copy(tx, copy)
                 if bad is not None:
                     copies.mark_bad(tx, copy_id, bad)
 

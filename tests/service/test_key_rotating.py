@@ -26,6 +26,7 @@ from ecogsafe.service.doctor_report import Report
 from ecogsafe.service.key_backup import back_up_keys
 from ecogsafe.service.key_rotating import rotate
 from ecogsafe.service.persons import open_keys
+from ecogsafe.service.snapshots import Snapshots
 from ecogsafe.stores.faulty import Fault, Faulty
 from ecogsafe.stores.memory import MemoryStore
 from tests.service.key_places import URLS, configure, newest
@@ -147,9 +148,9 @@ def _die_at(patched: pytest.MonkeyPatch, step: int) -> None:
         return counted
 
     patched.setattr(key_changes, "write_atomically", count(write_atomically))
-    patched.setattr(key_changes, "back_up_keys", count(key_changes.back_up_keys))
-    patched.setattr(key_rotating, "open_keys", count(key_rotating.open_keys))
-    patched.setattr(key_rotating, "Snapshots", count(key_rotating.Snapshots))
+    patched.setattr(key_changes, "back_up_keys", count(back_up_keys))
+    patched.setattr(key_rotating, "open_keys", count(open_keys))
+    patched.setattr(key_rotating, "Snapshots", count(Snapshots))
     for module in (key_changes, key_rotating):
         patched.setattr(module, "meta", SimpleNamespace(get=meta.get, set=count(meta.set)))
 

@@ -61,8 +61,13 @@ def test_it_comes_back_in_the_second_run(small_lab: SmallLab, frozen: ColdMemory
     first = bring(small_lab, url=URL)
     assert first.status is ExitStatus.COLD
     assert {tier for _, tier, _ in frozen.requests} == {"Standard"}
+    too_early = bring(small_lab, url=URL)
+    assert too_early.status is ExitStatus.COLD
+    assert any("2 objects of Archive: thawing already" in line for line in prices(too_early)), prices(too_early)
     frozen.ready()
-    assert bring(small_lab, url=URL).status is ExitStatus.DONE
+    last = bring(small_lab, url=URL)
+    assert last.status is ExitStatus.DONE
+    assert any("can be read at once" in line for line in prices(last)), prices(last)
     assert set(back(small_lab)) == set(FILES | RECORDINGS)
     assert len(frozen.requests) == 2, "something was asked for twice"
 

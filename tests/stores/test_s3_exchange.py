@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -144,3 +145,23 @@ def test_a_header_cannot_bring_another_one_along(server: Server, pool: Pool, val
     server.answers.append(PLAIN)
     ask(pool, **{"x-amz-meta-a": "fine"})
     assert len(server.heads) == 2 and b"x-amz-meta-a: fine\r\n" in server.heads[1]
+
+
+def test_a_connection_that_ended_while_nobody_used_it_is_not_used(server: Server, pool: Pool) -> None:
+    server.answers += [b"HTTP/1.1 200 OK\r\nX: close\r\nContent-Length: 2\r\n\r\nok", PLAIN, PLAIN]
+    # the server hangs up behind this answer, without having said so
+    assert ask(pool).data == b"ok"
+    assert pool.pool is not None
+    connection = pool.pool.get()
+    pool.pool.put(connection)
+    assert select.select([connection.sock], [], [], 10)[0]
+    assert [ask(pool).data, ask(pool).data] == [b"ok", b"ok"]
+    assert server.connections == 2
+
+
+def test_a_pool_keeps_no_more_connections_than_it_may(server: Server, pool: Pool) -> None:
+    kept = [pool._get_conn() for _ in range(5)]
+    for connection in kept:
+        pool._put_conn(connection)
+    assert pool.pool is not None
+    assert pool.pool.qsize() == 2

@@ -38,9 +38,15 @@ def test_what_a_page_says(namespace: str) -> None:
     assert page.next is None
 
 
+def test_a_space_may_come_as_a_plus_as_s3_has_it() -> None:
+    key = "<EncodingType>url</EncodingType><Contents><Key>eeg/a+b%2B%25</Key><Size>1</Size></Contents>"
+    (found,) = read_page(_page(key), store="s3://lab").found
+    assert found.key == "eeg/a b+%"
+
+
 def test_names_that_are_not_encoded_are_taken_as_they_are() -> None:
-    (found,) = read_page(_page("<Contents><Key>eeg/100%25</Key><Size>1</Size></Contents>"), store="s3://lab").found
-    assert found.key == "eeg/100%25"
+    (found,) = read_page(_page("<Contents><Key>eeg/100%25+</Key><Size>1</Size></Contents>"), store="s3://lab").found
+    assert found.key == "eeg/100%25+"
 
 
 @pytest.mark.parametrize(

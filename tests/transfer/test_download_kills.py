@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,18 +33,19 @@ LARGE = 4 * RANGE_BYTES + 100_000
 MIB_S = 0.01
 
 _RUN = "from ecogsafe.ui.cli.main import main; main()"
-#: the same over a slow line, which notes what is asked for; every range is made durable by itself
+#: the same over a slow line, which notes what arrives; every range is made durable by itself
 _RUN_SLOWLY = f"""
 import json, os, time
 from ecogsafe.stores.retrying import Retrying
 from ecogsafe.transfer import landing
 landing._BATCH_BYTES = 1
 read = Retrying.read
-def noted(self, key, start=0, stop=None):
-    out = os.open(os.environ["READS_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.write(out, (json.dumps([key, start]) + "\\n").encode())
-    os.close(out)
-    for data in read(self, key, start, stop):
+def noted(self, key, start=0, stop=None, **more):
+    for data in read(self, key, start, stop, **more):
+        out = os.open(os.environ["READS_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(out, (json.dumps([key, start]) + "\\n").encode())
+        os.close(out)
+        start += len(data)
         time.sleep({MIB_S})
         yield data
 Retrying.read = noted
@@ -95,22 +96,22 @@ class Site:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment)
 
     def reads(self) -> list[tuple[str, int]]:
-        """Return key and first byte of every request so far, those for our own objects left out."""
+        """Return key and first byte of every piece so far, those of our own objects left out."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         found = [(str(key), int(start)) for key, start in map(json.loads, lines)]
         return [(key, start) for key, start in found if not key.startswith("_ecogsafe")]
 
-    def durable(self) -> set[tuple[str, int]]:
-        """Return key and first byte of every range that the notes call durable."""
-        found: set[tuple[str, int]] = set()
+    def durable(self) -> set[tuple[str, int, int]]:
+        """Return key, first byte and the one behind the last of every range that the notes call durable."""
+        found: set[tuple[str, int, int]] = set()
         for notes in self.back.rglob(".*.ecogsafe-ranges"):
             first, *lines = notes.read_text().split("\n")
             if not first.endswith("}"):
                 continue
             head = json.loads(first)
             plan = plan_ranges(head["object"]["size"], len(base64.b64decode(head["prefix"])))
-            numbers = [json.loads(line)[0] for line in lines if line.endswith("]")]
-            found |= {(head["object"]["key"], plan.range(number).object_start) for number in numbers}
+            ranges = [plan.range(json.loads(line)[0]) for line in lines if line.endswith("]")]
+            found |= {(head["object"]["key"], r.object_start, r.object_stop) for r in ranges}
         return found
 
     def named(self) -> dict[str, Path]:
@@ -133,10 +134,15 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     yield Site(tmp_path, f"s3://{server.new_bucket()}/lab", server.env())
 
 
+def _of(reads: Iterable[tuple[str, int]], durable: set[tuple[str, int, int]]) -> list[tuple[str, int]]:
+    """Return the pieces that begin in one of these ranges."""
+    return [(key, at) for key, at in reads if any(key == k and start <= at < stop for k, start, stop in durable)]
+
+
 def _kill_somewhere(site: Site, numbers: random.Random) -> bool:
-    """Kill a run when it has asked for a few ranges; return whether it was still running."""
+    """Kill a run when some pieces have come; return whether it was still running."""
     child = site.start()
-    wanted = len(site.reads()) + numbers.randrange(9)
+    wanted = len(site.reads()) + numbers.randrange(40)
     while child.poll() is None and len(site.reads()) < wanted:
         time.sleep(0.01)
     time.sleep(numbers.uniform(0, 20 * MIB_S))
@@ -160,8 +166,7 @@ def test_killed_downloads_go_on(site: Site) -> None:
     while kills < KILLS:
         durable, count = site.durable(), len(site.reads())
         kills += _kill_somewhere(site, numbers)
-        again = set(site.reads()[count:]) & durable
-        assert not again, "what was durable was fetched again"
+        assert not _of(site.reads()[count:], durable), "what was durable was fetched again"
         resumed += bool(durable)
         site.check_named()
         if len(site.named()) == len(site.sources):
@@ -171,13 +176,13 @@ def test_killed_downloads_go_on(site: Site) -> None:
     assert resumed or kills < 10
     durable, count = site.durable(), len(site.reads())
     _finish(site)
-    assert not set(site.reads()[count:]) & durable, "what was durable was fetched again"
+    assert not _of(site.reads()[count:], durable), "what was durable was fetched again"
     assert set(site.named()) == set(site.sources)
     site.check_named()
     # of a run that was killed right after it gave a name, the next one finds the leftovers
     _finish(site)
     assert [p.name for p in site.back.rglob(".*")] == []
-    print(f"{kills} kills, {resumed} runs found durable ranges, {len(site.reads())} ranges fetched")
+    print(f"{kills} kills, {resumed} runs found durable ranges, {len(site.reads())} pieces fetched")
 
 
 def test_ctrl_c_keeps_what_came(tmp_path: Path) -> None:
@@ -193,9 +198,10 @@ def test_ctrl_c_keeps_what_came(tmp_path: Path) -> None:
     assert child.returncode == 130, (out + err).decode()[-3000:]
     assert b"run the same command again" in out
     before = site.reads()
-    # every request came to its end: it is in a file that has its name, or durable in one that has not
+    # every range came to its end: it is in a file that has its name, or durable in one that has not
     named = {f"{name}.age" for name in site.named()}
-    assert {(key, start) for key, start in before if key not in named} == site.durable()
+    unfinished = [(key, at) for key, at in before if key not in named]
+    assert _of(unfinished, site.durable()) == unfinished
     assert site.durable()
     _finish(site)
     after = site.reads()

@@ -32,8 +32,9 @@ from ecogsafe.stores.protocol import Store
 from ecogsafe.transfer import landing
 from ecogsafe.transfer.landing import Landing
 from ecogsafe.transfer.landing_names import folder_for
+from ecogsafe.transfer.received import Received, digest_of_file
 from ecogsafe.transfer.receivers import digest_object, receive_all
-from ecogsafe.transfer.receiving import Received, Reception, digest_of_file
+from ecogsafe.transfer.receiving import Reception
 
 IDENTITY = generate_identity()
 TARGET = PurePosixPath("abcd1234/abcd1234_1/abcd1234_1_0001.avi")

@@ -32,8 +32,9 @@ from ecogsafe.stores.protocol import Store
 from ecogsafe.transfer import fetching, landing, ranges, receivers
 from ecogsafe.transfer.landing import Landing
 from ecogsafe.transfer.landing_names import clear_leftovers
+from ecogsafe.transfer.received import Received
 from ecogsafe.transfer.receivers import digest_object, receive_all
-from ecogsafe.transfer.receiving import Received, Reception
+from ecogsafe.transfer.receiving import Reception
 
 from .test_receiving import IDENTITY, KEY, TARGET, carry_out, files_in, into, put, receive, reception
 

@@ -24,8 +24,9 @@ from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import Store
 from ecogsafe.transfer import fetching, ranges, receivers
 from ecogsafe.transfer.landing import Landing
+from ecogsafe.transfer.received import Received
 from ecogsafe.transfer.receivers import receive_all
-from ecogsafe.transfer.receiving import Received, Reception
+from ecogsafe.transfer.receiving import Reception
 
 from .test_receiving import IDENTITY, KEY, TARGET, carry_out, files_in, into, put, reception
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import CompoundSelect, bindparam, delete, func, insert, select
+from sqlalchemy import CompoundSelect, bindparam, delete, func, select, update
 
-from ecogsafe.catalog import inventories
+from ecogsafe.catalog import bulk, inventories
 from ecogsafe.catalog.copies import LEVELS
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.schema import alike, archive_members, copies, files, standings, touched
@@ -52,8 +52,7 @@ class Numbers:
         return not any(self.parts())
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """As what one file is counted; sizes in bytes."""
 
     group: Group
@@ -94,7 +93,11 @@ def changes(tx: Transaction, upto: int | None = None) -> Changes:
         if upto is None:
             return Changes()
     due = _due(upto)
-    return Changes(_before(tx, due), _now(tx, due))
+    before, now = _before(tx, due), _now(tx, due)
+    for file_id in [file_id for file_id, standing in now.items() if before.get(file_id) == standing]:
+        # touched, and the same again
+        del before[file_id], now[file_id]
+    return Changes(before, now)
 
 
 def _due(upto: int) -> CompoundSelect[Any]:
@@ -113,7 +116,15 @@ def _before(tx: Transaction, due: CompoundSelect[Any]) -> dict[int, Standing]:
         .select_from(standings.join(alike, alike.c.id == standings.c.alike_id))
         .where(standings.c.file_id.in_(due))
     )
-    return {row[0]: Standing(Group(*row[3:]), row[1], bool(row[2])) for row in tx.execute(query)}
+    groups: dict[tuple[str, ...], Group] = {}
+    found: dict[int, Standing] = {}
+    for file_id, size, freed, *rest in tx.execute(query).all():
+        key = tuple(rest)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = Group(*key)
+        found[file_id] = Standing(group, size, bool(freed))
+    return found
 
 
 def _now(tx: Transaction, due: CompoundSelect[Any]) -> dict[int, Standing]:
@@ -124,7 +135,7 @@ def _now(tx: Transaction, due: CompoundSelect[Any]) -> dict[int, Standing]:
     query = select(files.c.id, files.c.subject, files.c.tree, files.c.path, files.c.size, files.c.freed_at).where(*here)
     found: dict[int, Standing] = {}
     texts: dict[tuple[tuple[str, int, str, str], ...], str] = {}
-    for file_id, subject, tree, path, size, freed_at in tx.execute(query):
+    for file_id, subject, tree, path, size, freed_at in tx.execute(query).all():
         states = tuple(sorted(held.get(file_id, ())))
         text = texts.get(states)
         if text is None:
@@ -141,13 +152,13 @@ def kind_of(path: str) -> str:
 def _copy_states(tx: Transaction, due: CompoundSelect[Any]) -> Iterator[tuple[int, tuple[str, int, str, str]]]:
     told = (copies.c.store_id, copies.c.level, copies.c.stored_at, copies.c.checksum_at, copies.c.restored_at)
     bad = (copies.c.bad_at, copies.c.bad_reason)
-    for file_id, *row in tx.execute(select(copies.c.file_id, *told, *bad).where(copies.c.file_id.in_(due))):
+    for file_id, *row in tx.execute(select(copies.c.file_id, *told, *bad).where(copies.c.file_id.in_(due))).all():
         yield file_id, _state(*row)
     within = archive_members.join(copies, copies.c.file_id == archive_members.c.volume_id)
     members = select(archive_members.c.file_id, archive_members.c.restored_at, *told, *bad).select_from(within)
     for file_id, fetched, store_id, level, stored, checksum, restored, *rest in tx.execute(
         members.where(archive_members.c.file_id.in_(due))
-    ):
+    ).all():
         # a member that was fetched alone is proven as its volume is not
         newest = max(filter(None, (fetched, restored)), default=None)
         yield file_id, _state(store_id, LEVELS[-1] if fetched else level, stored, checksum, newest, *rest)
@@ -169,14 +180,27 @@ def _state(
     return store_id, rank, proof[:_HOUR], (restored or "")[:_HOUR]
 
 
+_CHANGE = (
+    update(standings)
+    .where(standings.c.file_id == bindparam("a_file"))
+    .values(alike_id=bindparam("an_alike"), size=bindparam("a_size"), freed=bindparam("is_freed"))
+)
+
+
 def keep_standings(tx: Transaction, found: Changes, ids: Mapping[Group, int]) -> None:
     """Note as what the files are counted from now on."""
-    gone = [{"an_id": file_id} for file_id in found.before]
+    gone = [{"an_id": file_id} for file_id in found.before if file_id not in found.now]
     if gone:
         tx.execute(delete(standings).where(standings.c.file_id == bindparam("an_id")), gone)
-    rows = [
+    known = [(file_id, each) for file_id, each in found.now.items() if file_id in found.before]
+    changed = [
+        {"a_file": file_id, "an_alike": ids[each.group], "a_size": each.size, "is_freed": each.freed}
+        for file_id, each in known
+    ]
+    bulk.carry_out(tx, _CHANGE, changed)
+    new = [
         {"file_id": file_id, "alike_id": ids[each.group], "size": each.size, "freed": each.freed}
         for file_id, each in found.now.items()
+        if file_id not in found.before
     ]
-    if rows:
-        tx.execute(insert(standings), rows)
+    bulk.add_rows(tx, standings, new)

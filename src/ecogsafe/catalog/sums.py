@@ -193,8 +193,9 @@ def _keep_some(tx: Transaction, upto: int) -> bool:
     some = select(touched.c.seq).where(touched.c.seq <= upto).order_by(touched.c.seq).limit(_CHUNK).subquery()
     last: int = tx.execute(select(func.max(some.c.seq))).scalar_one()
     found = changes(tx, last)
-    ids = _groups(tx, {group.subject for group in found.by_group()})
-    _change_groups(tx, found.by_group(), ids)
+    by_group = found.by_group()
+    ids = _groups(tx, {group.subject for group in by_group})
+    _change_groups(tx, by_group, ids)
     keep_standings(tx, found, ids)
     tx.execute(delete(touched).where(touched.c.seq <= last))
     return True

@@ -11,7 +11,7 @@ from ecogsafe.service.archive_request import ArchiveRequest
 from ecogsafe.service.archiving import Archiving, warm_place
 from ecogsafe.service.connections import connected
 from ecogsafe.service.folder_access import access_at
-from ecogsafe.service.outgoing import Outgoing, find_outgoing
+from ecogsafe.service.outgoing import NOTHING_LEFT, Outgoing, find_outgoing
 from ecogsafe.service.running import Run, raise_if_all_failed
 from ecogsafe.service.snapshots import Snapshots
 from ecogsafe.service.store_failures import StoreFailures, counted
@@ -40,6 +40,9 @@ def archive(run: Run, request: ArchiveRequest) -> None:
     outgoings = [find_outgoing(folder, request.data_type) for folder in request.folders]
     for outgoing in outgoings:
         tell_left(run, outgoing, "archive")
+    if all(outgoing.is_rightly_empty for outgoing in outgoings):
+        run.message = NOTHING_LEFT
+        return
     _archive(run, request, outgoings)
 
 
@@ -106,6 +109,7 @@ def _carry_out(context: TransferContext, archiving: Archiving) -> None:
         snapshots = Snapshots(run, places, context.recipients)
         with Senders(pace=context.pace) as senders:
             archiving.begin(warm, senders, others_go_on=None)
+            archiving.make_up_indexes()
             for volume in plan.volumes:
                 run.check_stop(safe=_KEPT)
                 archiving.send(volume)

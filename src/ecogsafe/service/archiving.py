@@ -103,10 +103,12 @@ class Archiving:
         self._tell_plan()
 
     def begin(self, warm: Connection | None, senders: Senders, *, others_go_on: Callable[[], bool] | None) -> None:
-        """Get ready to send, and send the indexes that are missing to ``warm``; None where that is out of reach.
+        """Get ready to send.
 
         Parameters
         ----------
+        warm
+            Where the indexes go; None where that is out of reach.
         others_go_on
             See `ecogsafe.transfer.archive.sending.send_volume`.
         """
@@ -114,7 +116,11 @@ class Archiving:
         self._sender = VolumeSender(
             self.run, self._context, self._place, senders, self.troubles, others_go_on=others_go_on
         )
-        self._indexes.make_up(self.plan.standing)
+
+    def make_up_indexes(self) -> None:
+        """Send the indexes that are missing; to be called once, after `begin`."""
+        if self._indexes is not None:
+            self._indexes.make_up(self.plan.standing)
 
     def send(self, volume: PlannedVolume) -> PlannedVolume | None:
         """Send one volume and its index; return it as it is to be sent again where its store stalled."""

@@ -138,6 +138,8 @@ class ArchivesBeside:
             left_behind=self._tell_left_behind,
         )
         self.shared = [self._together(shipment, number) for number, shipment in enumerate(self.shared)]
+        #: stores that were given up when it was last looked
+        self._forgotten = 0
         self._files_are_over = threading.Event()
         self._bug: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="archives", daemon=True)
@@ -213,6 +215,9 @@ class ArchivesBeside:
     def forget_lost(self) -> None:
         """Do not wait for files that go nowhere any more, as every one of their places was given up."""
         lost = set(self._context.lost)
+        if len(lost) == self._forgotten:
+            return
+        self._forgotten = len(lost)
         gone = [n for n, s in enumerate(self.shared) if lost.issuperset(place.store_id for place in s.places)]
         self._reading.finish(Side.FILES, *gone)
 
@@ -255,6 +260,9 @@ class ArchivesBeside:
             finally:
                 self._reading.finish(Side.ARCHIVE, *task.shared)
         self._reading.leave(Side.ARCHIVE)
+        for archive in self._archives:
+            if not self._context.stop.is_set():
+                archive.archiving.make_up_indexes()
         if detached:
             self._files_are_over.wait()
         for task in detached:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ecogsafe.core.errors import EcogsafeError, LockedError, UsageError
 from ecogsafe.core.events import Item
-from ecogsafe.service.outgoing import Outgoing, OutgoingFile, find_outgoing, marked_subjects
+from ecogsafe.service.outgoing import NOTHING_LEFT, Outgoing, OutgoingFile, find_outgoing, marked_subjects
 from ecogsafe.service.running import Run, unfinished_journal
 from ecogsafe.service.upload import tell_left
 from ecogsafe.service.withdrawal import refuse_withdrawn
@@ -64,7 +64,9 @@ def find_outbox(run: Run, folder: Path, types: Iterable[str]) -> Outbox:
         outgoing.left = [entry for entry in outgoing.left if _below(entry[0]) not in told]
         told |= {_below(shown) for shown, _ in outgoing.left}
         tell_left(run, outgoing, "backup")
-    if not any(outgoing.files for outgoing in outbox.found.values()):
+    if all(outgoing.is_rightly_empty for outgoing in outbox.found.values()):
+        run.tell(Item(action="backup", status="note", message=NOTHING_LEFT))
+    elif not any(outgoing.files for outgoing in outbox.found.values()):
         unreadable = [error for outgoing in outbox.found.values() for error in outgoing.unreadable]
         if unreadable:
             raise unreadable[0]

@@ -16,8 +16,9 @@ from ecogsafe.service.connections import Connection
 from ecogsafe.service.evidence import CONTENT
 from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.transfer.meter import Meter
+from ecogsafe.transfer.received import Received
 from ecogsafe.transfer.receivers import digest_object
-from ecogsafe.transfer.receiving import Received, Reception
+from ecogsafe.transfer.receiving import Reception
 
 #: of a copy that is no longer there
 MISSING = "it is missing from the store"

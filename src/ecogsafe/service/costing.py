@@ -81,7 +81,8 @@ def tell_cost(run: Run, request: CostRequest) -> None:
         _Keeping(run, places, limits).tell()
     for table in {table.standing: table for place in places if (table := place.table)}.values():
         run.tell(Item(action="cost", status="note", message=f"prices: {table.standing} ({table.source})"))
-    run.tell(Item(action="cost", status="note", message=_NOT_COUNTED))
+    if not request.restore:
+        run.tell(Item(action="cost", status="note", message=_NOT_COUNTED))
 
 
 def _places(run: Run, subject: str | None) -> tuple[list[_Place], tuple[int, ...]]:
@@ -127,7 +128,7 @@ class _Keeping:
                     status="note",
                     subject=code,
                     bytes=size,
-                    message=f"{total} a month for {objects:,} objects, {size:,} bytes",
+                    message=f"{total} a month for {objects:,} objects",
                     details={
                         "objects": objects,
                         "month": {currency: float(month) for currency, month in months.items()},
@@ -158,7 +159,8 @@ class _Keeping:
         self._months[table.currency] = self._months.get(table.currency, NOTHING) + cost
         name = storage_class or table.usual
         message = (
-            f"{name}: {cost.objects:,} objects, {cost.bytes:,} bytes: about {money(cost.month, table.currency)} a month"
+            f"{place.url} {name}: {cost.objects:,} objects, {cost.bytes:,} bytes: "
+            f"about {money(cost.month, table.currency)} a month"
         )
         price = table.of(storage_class)
         if cost.still_billed and price is not None:
@@ -239,7 +241,7 @@ def _tell_store(
     currency = table.currency
     least, most = (out + sum((cost.total for cost in each), Decimal(0)) for each in (cheap, fast))
     slow, quick = (max(cost.hours for cost in each) for each in (cheap, fast))
-    text = f"all of it from {url}: about {money(least, currency)} ({hours_in_words(slow)})"
+    text = f"all that stands at {url}: about {money(least, currency)} ({hours_in_words(slow)})"
     if quick != slow:
         text += f", or {money(most, currency)} ({hours_in_words(quick)})"
     message = f"{text}; of it {money(out, currency)} for carrying it out, and the time that the line takes comes on top"
@@ -283,7 +285,7 @@ def _way_item(
         status="note",
         store=url,
         bytes=size,
-        message=f"{name}{by}: {objects:,} objects, {size:,} bytes, {hours_in_words(cost.hours)}: about "
+        message=f"{url} {name}{by}: {objects:,} objects, {size:,} bytes, {hours_in_words(cost.hours)}: about "
         f"{money(cost.total, currency)}" + (f" ({shown})" if shown else "") + ", transfer out not counted",
         details={
             "storage_class": name,
@@ -301,13 +303,13 @@ def _way_item(
 
 def _unpriced_item(place: _Place, storage_class: str | None, objects: int, size: int) -> Item:
     why = "the table has no price for this class" if place.table is not None else "the table has no price for it"
-    name = f"{storage_class}: " if storage_class else ""
+    name = f"{place.url} {storage_class}" if storage_class else place.url
     return Item(
         action="cost",
         status="note",
         store=place.url,
         bytes=size,
-        message=f"{name}{objects:,} objects, {size:,} bytes: {why}",
+        message=f"{name}: {objects:,} objects, {size:,} bytes: {why}",
         details={"storage_class": storage_class or "", "objects": objects, "priced": False},
     )
 

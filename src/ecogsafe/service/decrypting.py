@@ -35,7 +35,7 @@ from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.transfer.hidden_folder import HiddenFolder
 from ecogsafe.transfer.landing import Landing
 from ecogsafe.transfer.meter import Meter
-from ecogsafe.transfer.receiving import digest_of_file
+from ecogsafe.transfer.received import digest_of_file
 from ecogsafe.transfer.unzipping import unzipped
 
 _READ_BYTES = 1 << 20

@@ -25,7 +25,7 @@ from ecogsafe.service.upload_request import UploadRequest
 from ecogsafe.service.verify import VerifyRequest, verify
 from ecogsafe.synthetic.export import ExportScale, write_export
 from ecogsafe.synthetic.ledger import Ledger, search
-from ecogsafe.transfer.receiving import digest_of_file
+from ecogsafe.transfer.received import digest_of_file
 
 _MARKER = ".ecogsafe-demo"
 #: scrypt work factor of the demonstration's lab key: its password lies beside it

@@ -30,8 +30,9 @@ from ecogsafe.transfer.landing import Landing
 from ecogsafe.transfer.landing_names import clear_leftovers
 from ecogsafe.transfer.meter import Meter
 from ecogsafe.transfer.pace import Pace
+from ecogsafe.transfer.received import Received, digest_of_file, interrupted
 from ecogsafe.transfer.receivers import receive_all
-from ecogsafe.transfer.receiving import Received, Reception, digest_of_file, interrupted
+from ecogsafe.transfer.receiving import Reception
 
 #: rows of the audit record that are made durable together
 _ACTS_AT_ONCE = 64

@@ -51,7 +51,11 @@ def show_keys(run: Run, password: PasswordSource) -> None:
         run.tell(Item(action="key", status="note", message=message, details={"recipient": key, "label": label}))
     for earlier in (key.recipient.to_text() for key in identity.identities if key != present):
         message = f"another lab key: {earlier} (in this home too: it opens what was sealed to it)"
-        run.tell(Item(action="key", status="note", message=message, details={"recipient": earlier, "label": "another lab key"}))
+        run.tell(
+            Item(
+                action="key", status="note", message=message, details={"recipient": earlier, "label": "another lab key"}
+            )
+        )
     places = run.home.settings().key_backup_urls()
     where = ", ".join(places) or "nowhere: see [key_backup] in config.toml"
     run.tell(Item(action="key", status="note", message=f"sealed copies of the keys go to {where}"))

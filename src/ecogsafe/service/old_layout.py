@@ -12,7 +12,7 @@ from ecogsafe.deid.layout import CODE, TargetParts, Tree, parse_target
 from ecogsafe.service.expanding import ExpandedFile
 from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.transfer.landing_names import folder_for
-from ecogsafe.transfer.receiving import digest_of_file
+from ecogsafe.transfer.received import digest_of_file
 
 #: what the old upload scripts put at the end of every name
 LOCKED_END = ".enc"

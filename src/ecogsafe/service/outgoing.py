@@ -19,6 +19,7 @@ from ecogsafe.formats.kinds import Kind
 _OURS = ".ecogsafe-"
 #: what `free` leaves in a folder
 NOTE_NAME = "WHERE-THE-DATA-WENT.txt"
+NOTHING_LEFT = f"nothing waits here: ecogsafe free deleted what stood here ({NOTE_NAME})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,13 @@ class Outgoing:
     left: list[tuple[str, str]] = field(default_factory=list)
     #: folders and files that could not even be looked at
     unreadable: list[SourceUnreadableError] = field(default_factory=list)
+    #: `free` has deleted files here: that nothing stands there any more is as it should be
+    was_freed: bool = False
+
+    @property
+    def is_rightly_empty(self) -> bool:
+        """Whether there is nothing, and that is because of `free`."""
+        return self.was_freed and not (self.files or self.left or self.unreadable)
 
     def subjects(self) -> list[str]:
         """Return the codes found, sorted."""
@@ -81,8 +89,8 @@ def find_outgoing(folder: Path, data_type: str) -> Outgoing:
         The folder does not exist or cannot be read.
     """
     entries = _folders_in(folder)
-    found = Outgoing(folder)
     wanted = _trees_of(data_type)
+    found = Outgoing(folder, was_freed=_was_freed(folder, wanted))
     subject = next((n for n in _names_of(folder) if any(_is_subject_folder(n, t) for t in Tree)), None)
     is_tree = subject is not None or any(_is_subject_folder(n, t) for n in entries for t in Tree)
     if not is_tree and any(tree.value in entries for tree in Tree):
@@ -95,6 +103,12 @@ def find_outgoing(folder: Path, data_type: str) -> Outgoing:
         _walk(found, folder, _Names(wanted, subject), "")
     found.files.sort(key=lambda f: (f.parts.code, f.tree, f.parts.number, f.path))
     return found
+
+
+def _was_freed(folder: Path, trees: tuple[Tree, ...]) -> bool:
+    """Return whether a note of `free` lies in DIR, above it up to where an OUT could be, or in a tree below it."""
+    places = (*_marker_folders(folder), *(folder / tree.value for tree in trees))
+    return any((place / NOTE_NAME).is_file() for place in places)
 
 
 def _folders_in(folder: Path) -> set[str]:

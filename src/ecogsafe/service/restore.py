@@ -166,7 +166,7 @@ class _Restoring:
             )
 
     def _ask(self, confirm: Confirm) -> None:
-        groups = group(self._needed(), self._thawing.frozen)
+        groups = group(self._needed(), self._thawing.frozen, self._thawing.pending - self._thawing.frozen)
         for each in groups:
             if each.is_frozen:
                 self._offers.tier_for(each.storage_class)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from ecogsafe.core.errors import UsageError
@@ -31,20 +31,22 @@ class Group:
     #: that leave the store
     fetched: int
     is_frozen: bool
+    #: a request for them is under way
+    is_thawing: bool = False
 
 
-def group(objects: Mapping[str, tuple[ObjectInfo, int]], frozen: frozenset[str]) -> list[Group]:
+def group(
+    objects: Mapping[str, tuple[ObjectInfo, int]], frozen: frozenset[str], thawing: frozenset[str] = frozenset()
+) -> list[Group]:
     """Return ``objects`` (what the store says and how many bytes leave it, by key) by class and state."""
-    found: dict[tuple[str | None, bool], Group] = {}
+    found: dict[tuple[str | None, bool, bool], Group] = {}
     for key, (info, fetched) in objects.items():
-        kind = (info.storage_class, key in frozen)
-        before = found.get(kind) or Group(storage_class=kind[0], objects=0, size=0, fetched=0, is_frozen=kind[1])
-        found[kind] = Group(
-            storage_class=before.storage_class,
-            objects=before.objects + 1,
-            size=before.size + info.size,
-            fetched=before.fetched + fetched,
-            is_frozen=before.is_frozen,
+        kind = (info.storage_class, key in frozen, key in thawing)
+        before = found.get(kind) or Group(
+            storage_class=kind[0], objects=0, size=0, fetched=0, is_frozen=kind[1], is_thawing=kind[2]
+        )
+        found[kind] = replace(
+            before, objects=before.objects + 1, size=before.size + info.size, fetched=before.fetched + fetched
         )
     return [found[kind] for kind in sorted(found, key=str)]
 
@@ -126,7 +128,7 @@ class Offers:
         if each.is_frozen:
             what += f" by {self._named(each.storage_class, cost.tier)}: ready {self._wait(cost)};"
         else:
-            what += ": can be read at once;"
+            what += ": thawing already;" if each.is_thawing else ": can be read at once;"
         for_good = self._table.thaws_for_good
         parts = {
             "retrieval": cost.retrieval,

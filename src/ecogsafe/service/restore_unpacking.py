@@ -30,7 +30,7 @@ from ecogsafe.transfer.archive.unpacking_whole import WholeUnpacking
 from ecogsafe.transfer.landing_names import clear_leftovers
 from ecogsafe.transfer.meter import Meter
 from ecogsafe.transfer.pace import Pace
-from ecogsafe.transfer.receiving import digest_of_file
+from ecogsafe.transfer.received import digest_of_file
 
 #: rows of the audit record that are made durable together
 _ACTS_AT_ONCE = 64

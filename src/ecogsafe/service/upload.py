@@ -13,7 +13,7 @@ from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Recipient
 from ecogsafe.service.connections import Connection, connected
 from ecogsafe.service.key_backup import back_up_stale_keys
-from ecogsafe.service.outgoing import Outgoing, find_outgoing, marked_subjects
+from ecogsafe.service.outgoing import NOTHING_LEFT, Outgoing, find_outgoing, marked_subjects
 from ecogsafe.service.owner import is_dead
 from ecogsafe.service.pacing import pace_of
 from ecogsafe.service.running import Run, raise_if_all_failed, unfinished_journal
@@ -53,6 +53,9 @@ def upload(run: Run, request: UploadRequest) -> None:
     outgoing = find_outgoing(request.folder, request.data_type)
     _exclude(run, outgoing, request.exclude)
     tell_left(run, outgoing, "upload")
+    if outgoing.is_rightly_empty:
+        run.message = NOTHING_LEFT
+        return
     if not outgoing.files:
         raise _nothing_to_send(request, outgoing)
     hold_subjects(run, outgoing)

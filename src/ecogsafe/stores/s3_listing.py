@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import unquote
+from urllib.parse import unquote_plus
 
 # expat refuses entities that grow; the SDK reads listings with it too
 from xml.etree import ElementTree
@@ -73,7 +73,7 @@ def _found(element: ElementTree.Element, *, is_encoded: bool) -> Found:
     told = {_name(child): child.text for child in element}
     key, modified = told["Key"] or "", told.get("LastModified")
     return Found(
-        key=unquote(key) if is_encoded else key,
+        key=unquote_plus(key) if is_encoded else key,
         size=int(told["Size"] or ""),
         etag=told.get("ETag"),
         storage_class=told.get("StorageClass"),

@@ -14,7 +14,6 @@ import html
 import re
 from collections.abc import Sequence
 from typing import Any
-from xml.sax.saxutils import escape
 
 from ecogsafe.stores.bodies import crc64_to_text
 from ecogsafe.stores.protocol import UploadedPart
@@ -41,7 +40,8 @@ def finish_headers(crc64: int, size: int) -> dict[str, str]:
 def finish_body(parts: Sequence[UploadedPart]) -> bytes:
     """Return the list of ``parts`` in the order of their numbers."""
     listed = "".join(
-        f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(part.etag)}</ETag>{_checksum(part)}</Part>"
+        f"<Part><PartNumber>{part.number}</PartNumber><ETag>{html.escape(part.etag, quote=False)}</ETag>"
+        f"{_checksum(part)}</Part>"
         for part in sorted(parts, key=lambda part: part.number)
     )
     return f'<CompleteMultipartUpload xmlns="{_NAMESPACE}">{listed}</CompleteMultipartUpload>'.encode()

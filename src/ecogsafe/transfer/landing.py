@@ -206,13 +206,16 @@ class Landing:
             self._durable += len(self._written)
         self._written, self._written_bytes, self._durable_at = [], 0, monotonic()
 
-    def publish(self) -> None:
-        """Give the file its name, durably; it is whole and proven.
+    @property
+    def folder(self) -> Path:
+        """Where the file gets its name."""
+        return self._target.parent
+
+    def make_durable(self) -> None:
+        """Give the file its time and permissions, and wait until all of it is on the disk; it is whole and proven.
 
         Raises
         ------
-        FileExistsError
-            The name appeared meanwhile.
         OSError
             The disk refused.
         """
@@ -221,9 +224,31 @@ class Landing:
         with suppress(PermissionError):
             os.fchmod(self._fd, self._mode)
         os.fsync(self._fd)
+
+    def name(self) -> None:
+        """Give the durable file its name; it is kept over a power failure once the folder is on the disk.
+
+        Raises
+        ------
+        FileExistsError
+            The name appeared meanwhile.
+        OSError
+            The disk refused.
+        """
         rename_noreplace(self._part, self._target)
         self._notes.forget()
-        fsync_directory(self._target.parent)
+
+    def publish(self) -> None:
+        """Do `make_durable` and `name`, wait for the folder, and give back what is open.
+
+        Raises
+        ------
+        FileExistsError, OSError
+            As `name`.
+        """
+        self.make_durable()
+        self.name()
+        fsync_directory(self.folder)
         self.close()
 
     def leave(self) -> bool:

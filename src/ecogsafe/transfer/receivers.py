@@ -14,11 +14,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import NamedTuple
 
+from ecogsafe.core.clock import monotonic
 from ecogsafe.transfer.buffers import MAX_SLOTS, Slot, Slots
+from ecogsafe.transfer.ending import end_together
 from ecogsafe.transfer.pace import LOOK_EVERY_S, Pace
 from ecogsafe.transfer.ranges import FIRST_REQUEST_BYTES, Range
-from ecogsafe.transfer.receiving import Received, Reception, interrupted
+from ecogsafe.transfer.received import Received, interrupted
+from ecogsafe.transfer.receiving import Reception
 
+#: so many small files wait for the disk together, and so long at most, seconds
+_TOGETHER = 64
+_TOGETHER_S = 1.0
 #: connections for an object that is digested alone
 _CONNECTIONS_ALONE = 2
 
@@ -48,6 +54,9 @@ class _Receivers:
         #: begun and not ended, with the number of threads at work on each
         self._open: dict[Reception, int] = {}
         self._ended: SimpleQueue[Reception | None] = SimpleQueue()
+        #: small ones that came whole, and end together
+        self._whole: list[Reception] = []
+        self._whole_since = 0.0
 
     def run(self) -> Iterator[Reception]:
         threads = [threading.Thread(target=self._work, name=f"receiver-{n}") for n in range(self._connections)]
@@ -70,7 +79,8 @@ class _Receivers:
         if self._bug is not None:
             raise self._bug
         for reception in list(self._open):
-            self._end(reception, interrupted(reception.info.key))
+            reception.fail(interrupted(reception.info.key), self._slots)
+            end_together([reception])
             yield reception
 
     @property
@@ -89,8 +99,11 @@ class _Receivers:
                 work = self._next_work()
                 if work is None:
                     self._slots.release(slot)
-                    return
+                    if not self._end_whole(all_of_them=True):
+                        return
+                    continue
                 self._do(work, slot)
+                self._end_whole(all_of_them=False)
         except BaseException as error:  # noqa: BLE001 - a bug of ours: the caller is told, and the others end
             self._bug = self._bug or error
             self._quit()
@@ -98,7 +111,7 @@ class _Receivers:
             self._ended.put(None)
 
     def _next_work(self) -> _Work | None:
-        """Return something to do; None when there is no more.
+        """Return something to do; None when there is no more, or nothing more before those that came whole end.
 
         An object that nobody is at work on comes first, then one not yet begun, then help with another: so each
         thread has an object of its own while there are enough of them.
@@ -116,7 +129,7 @@ class _Receivers:
                     return self._begins(new)
                 if (work := self._of_open(idle=False)) is not None:
                     return work
-                if not self._open:
+                if not self._open or self._whole:
                     break
                 # one that begins, or begins once more, may have something to do for everybody
                 self._changed.wait(timeout=1.0)
@@ -172,21 +185,40 @@ class _Receivers:
             is_over = reception.is_complete or reception.error is not None
             if not is_over and not self._is_over:
                 return
+            if is_over and reception.error is None and reception.is_small:
+                del self._open[reception]
+                if not self._whole:
+                    self._whole_since = monotonic()
+                self._whole.append(reception)
+                return
             # nobody else looks at it from here on
             self._open[reception] = 1
-        self._end(reception, None if is_over else interrupted(reception.info.key))
+        if not is_over:
+            reception.fail(interrupted(reception.info.key), self._slots)
+        self._end([reception])
 
-    def _end(self, reception: Reception, error: Exception | None) -> None:
-        if error is not None:
-            reception.fail(error, self._slots)
-        is_to_begin_again = reception.end()
+    def _end_whole(self, *, all_of_them: bool) -> bool:
+        """End the small ones that came whole if they are many, or have waited long; return whether there were any."""
         with self._changed:
-            if is_to_begin_again:
-                self._open[reception] = 0
-                self._again.append(reception)
-            else:
-                del self._open[reception]
-                self._ended.put(reception)
+            is_due = len(self._whole) >= _TOGETHER or monotonic() - self._whole_since > _TOGETHER_S
+            if not self._whole or not (is_due or all_of_them):
+                return False
+            whole, self._whole = self._whole, []
+            # as long as they have not ended there may be something to do
+            self._open |= dict.fromkeys(whole, 1)
+        self._end(whole)
+        return True
+
+    def _end(self, receptions: list[Reception]) -> None:
+        again = end_together(receptions)
+        with self._changed:
+            for reception, is_to_begin_again in zip(receptions, again, strict=True):
+                if is_to_begin_again:
+                    self._open[reception] = 0
+                    self._again.append(reception)
+                else:
+                    del self._open[reception]
+                    self._ended.put(reception)
             self._changed.notify_all()
 
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
-import stat
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from ecogsafe.core.errors import EcogsafeError, InterruptedRunError, ObjectReplacedError, VerificationError
+from ecogsafe.core.errors import EcogsafeError, ObjectReplacedError, VerificationError
 from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.crypt.checksums import combine
 from ecogsafe.crypt.errors import PayloadError
@@ -25,19 +22,9 @@ from ecogsafe.transfer.buffers import Slot, Slots
 from ecogsafe.transfer.fetching import Fetcher, Stream
 from ecogsafe.transfer.landing import Landing, no_room
 from ecogsafe.transfer.ranges import Range, RangePlan
+from ecogsafe.transfer.received import Received, interrupted
 
 _READ_BACK = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What one object turned out to hold."""
-
-    sha256: str
-    #: bytes of the content, opened
-    size: int
-    #: CRC64NVME of the object's bytes as they arrived; 0 where there was nothing to compare it with
-    crc64: int
 
 
 class Reception:
@@ -213,6 +200,12 @@ class Reception:
         with self._lock:
             return self._plan is not None and self._digested == self._plan.count
 
+    @property
+    def is_small(self) -> bool:
+        """Whether it came in one range: the disk takes many of such files as fast as one."""
+        with self._lock:
+            return self._plan is not None and self._plan.count == 1
+
     def fail(self, error: Exception, slots: Slots) -> None:
         """Give up; the first error counts."""
         with self._lock:
@@ -221,18 +214,37 @@ class Reception:
         for slot, _ in arrived.values():
             slots.release(slot)
 
-    def end(self) -> bool:
-        """Name the file if everything is right, else leave or remove it; return whether to begin once more.
+    # the end; `ecogsafe.transfer.ending` calls these in turn
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that must be on the disk before the file counts; None where there is none, or it failed."""
+        return self._landing.folder if self._landing is not None and self.error is None else None
+
+    def prove(self) -> None:
+        """Look whether everything is right, and make it durable."""
+        self._attempt(self._check)
+        if self._landing is not None:
+            self._attempt(self._landing.make_durable)
+
+    def name(self) -> None:
+        """Give the proven file its name."""
+        if self._landing is not None:
+            self._attempt(self._landing.name)
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        if self.error is not None:
+            return
+        try:
+            step()
+        except (EcogsafeError, OSError) as error:
+            self.error = error
+
+    def conclude(self) -> bool:
+        """Leave or remove what did not get its name; return whether to begin once more.
 
         That is when what an earlier run left turned out not to be of this object.
         """
-        try:
-            if self.error is None:
-                self._check()
-                if self._landing is not None:
-                    self._landing.publish()
-        except (EcogsafeError, OSError) as error:
-            self.error = error
         if isinstance(self.error, VerificationError) and self._landed and self._may_restart:
             self._may_restart = False
             self.error = None
@@ -240,8 +252,11 @@ class Reception:
             if self._landing is not None:
                 self._landing.begin_again()
             return True
-        if self.error is not None and self._landing is not None:
-            self._give_up(self._landing)
+        if self._landing is not None:
+            if self.error is not None:
+                self._give_up(self._landing)
+            else:
+                self._landing.close()
         return False
 
     def _give_up(self, landing: Landing) -> None:
@@ -373,20 +388,3 @@ class Reception:
             safe="Nothing was put in place of it",
             next="ecogsafe verify --deep, then download from another store",
         )
-
-
-def interrupted(key: str) -> InterruptedRunError:
-    """Return the error for an object that a run did not finish."""
-    return InterruptedRunError(key, "was interrupted", safe="What came of it is kept, and the next run goes on there")
-
-
-def digest_of_file(path: Path) -> str:
-    """Return the SHA-256 of a regular file, not following a link."""
-    digest = hashlib.sha256()
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        while piece := file.read(_READ_BACK):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -8,9 +8,11 @@ does not move for long is left behind, and reads what it still wants by itself; 
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import accumulate
 
 from ecogsafe.catalog.source_stat import SourceStat
 from ecogsafe.core.clock import monotonic
@@ -36,16 +38,12 @@ class Side(IntEnum):
 
 @dataclass(slots=True)
 class _Shared:
-    """One file; what there is of each side stands at the place of its number."""
+    """One file that is being read; what there is of each side stands at the place of its number."""
 
-    #: where it begins in the order of all files, bytes
-    start: int
-    size: int
     #: as the first who opened it found it
     stat: SourceStat | None = None
     #: the next block that the side wants
     wanted: list[int] = field(default_factory=lambda: [0, 0])
-    is_over: list[bool] = field(default_factory=lambda: [False, False])
     #: blocks that wait for the side
     kept: tuple[dict[int, bytes], dict[int, bytes]] = field(default_factory=lambda: ({}, {}))
     #: blocks that somebody reads now
@@ -74,11 +72,11 @@ class SharedReading:
         left_behind: Callable[[Side], None],
         window: int = WINDOW_BYTES,
     ) -> None:
-        self._files: list[_Shared] = []
-        start = 0
-        for size in sizes:
-            self._files.append(_Shared(start, size))
-            start += size
+        #: where each file begins in the order of all of them, and where the last one ends
+        self._starts = array("q", accumulate(sizes, initial=0))
+        #: which files the side is through with
+        self._is_over = (bytearray(len(sizes)), bytearray(len(sizes)))
+        self._being_read: dict[int, _Shared] = {}
         self._stop = stop
         self._patience_s = patience_s
         self._left_behind = left_behind
@@ -93,11 +91,12 @@ class SharedReading:
 
     def source(self, side: Side, number: int, opened: FileSource) -> SharedSource:
         """Return file ``number``, which ``side`` has just opened, to be read together with the other side."""
-        shared = self._files[number]
         with self._changed:
+            shared = self._shared(number)
             if shared.stat is None:
                 shared.stat = opened.stat
-            is_same = shared.stat == opened.stat and shared.size == opened.size
+            size = self._starts[number + 1] - self._starts[number]
+            is_same = shared.stat == opened.stat and size == opened.size
         if not is_same:
             self.finish(side, number)
         return SharedSource(self, side, number, opened)
@@ -106,30 +105,32 @@ class SharedReading:
         """``side`` is through with these files, or will not read them; it may do so again, by itself."""
         with self._changed:
             for number in numbers:
-                shared = self._files[number]
-                shared.is_over[side] = True
+                self._is_over[side][number] = True
+                shared = self._shared(number)
                 shared.kept[side].clear()
+                if (self._is_gone[side.other] or self._is_over[side.other][number]) and not shared.being_read:
+                    del self._being_read[number]
             self._note_move(side)
 
     def leave(self, side: Side) -> None:
         """``side`` reads nothing more together with the other."""
         with self._changed:
             self._is_gone[side] = True
-            for shared in self._files:
+            for shared in self._being_read.values():
                 shared.kept[side].clear()
             self._note_move(side)
 
     def take(self, side: Side, number: int, block: int, read: Callable[[], bytes]) -> bytes:
         """Return a block of a file, from the other side or by ``read``; waits while it is too far ahead."""
-        shared = self._files[number]
         with self._changed:
-            together = self._wants(side, shared, block)
+            shared = self._shared(number)
+            together = self._wants(side, number, block)
             if together:
                 if side is Side.ARCHIVE:
                     # it is one thread, which never goes back but to begin all over
-                    self.finish(side, *range(self._first[side], number))
+                    self.finish(side, *range(self._first_of(side), number))
                 self._reached(side, shared, block)
-                kept = self._wait_for(side, shared, block)
+                kept = self._wait_for(side, number, block)
                 if kept is not None:
                     return kept
         data = b""
@@ -140,17 +141,24 @@ class SharedReading:
                 shared.being_read.discard(block)
                 self.bytes_read += len(data)
                 if together and data:
-                    if self._wants(side.other, shared, block):
+                    if self._wants(side.other, number, block):
                         shared.kept[side.other][block] = data
                     self._reached(side, shared, block + 1)
                 self._note_move(side)
         return data
 
-    def _wait_for(self, side: Side, shared: _Shared, block: int) -> bytes | None:
+    def _shared(self, number: int) -> _Shared:
+        shared = self._being_read.get(number)
+        if shared is None:
+            shared = self._being_read[number] = _Shared()
+        return shared
+
+    def _wait_for(self, side: Side, number: int, block: int) -> bytes | None:
         """Return a block that the other side read, as soon as there is one; None if it is for ``side`` to read."""
+        shared = self._shared(number)
+        position = self._starts[number] + block * READ_SIZE
         began = monotonic()
         while (kept := shared.kept[side].pop(block, None)) is None:
-            position = shared.start + block * READ_SIZE
             if self._stop.is_set() or (block not in shared.being_read and self._may_read(side, position)):
                 shared.being_read.add(block)
                 return None
@@ -169,20 +177,25 @@ class SharedReading:
                 del shared.kept[side][passed]
             self._note_move(side)
 
-    def _wants(self, side: Side, shared: _Shared, block: int) -> bool:
-        """Return whether the side will come to ``block``, together with the other."""
-        return not (self._is_gone[side] or shared.is_over[side]) and shared.wanted[side] <= block
+    def _wants(self, side: Side, number: int, block: int) -> bool:
+        """Return whether the side will come to a block, together with the other."""
+        is_over = self._is_gone[side] or self._is_over[side][number]
+        return not is_over and self._shared(number).wanted[side] <= block
+
+    def _first_of(self, side: Side) -> int:
+        """Return the first file that the side is not through with."""
+        over = self._is_over[side]
+        while self._first[side] < len(over) and over[self._first[side]]:
+            self._first[side] += 1
+        return self._first[side]
 
     def _may_read(self, side: Side, position: int) -> bool:
         other = side.other
-        if self._is_gone[other]:
+        first = self._first_of(other)
+        if self._is_gone[other] or first == len(self._is_over[other]):
             return True
-        while self._first[other] < len(self._files) and self._files[self._first[other]].is_over[other]:
-            self._first[other] += 1
-        if self._first[other] == len(self._files):
-            return True
-        behind = self._files[self._first[other]]
-        return position - (behind.start + behind.wanted[other] * READ_SIZE) < self._window
+        reached = self._starts[first] + self._shared(first).wanted[other] * READ_SIZE
+        return position - reached < self._window
 
     def _note_move(self, side: Side) -> None:
         self._moved[side] = monotonic()
