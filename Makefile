@@ -39,7 +39,7 @@ check: $(STAMP)
 SOAK := tests/transfer/test_kills.py tests/service/test_catalog_kills.py tests/transfer/test_download_kills.py tests/transfer/test_wire_kills.py \
 	tests/transfer/test_faults.py tests/transfer/archive/test_volume_kills.py tests/transfer/archive/test_unpacking.py \
 	tests/service/test_backup_killed.py tests/service/test_deid_killed.py tests/service/test_unlocking.py tests/service/test_restore_kills.py tests/service/test_vault_retrieval.py \
-	tests/cli/test_old_copies_killed.py tests/cli/test_places_failing.py tests/service/test_mutations.py
+	tests/cli/test_old_copies_killed.py tests/cli/test_places_failing.py tests/service/test_mutations.py tests/service/test_free_campaign.py
 
 soak: $(STAMP)
 	@ECOGSAFE_SOAK_KILLS=$${ECOGSAFE_SOAK_KILLS:-500} ECOGSAFE_SOAK_FLIPS=$${ECOGSAFE_SOAK_FLIPS:-1000} ECOGSAFE_SOAK_MUTATIONS=$${ECOGSAFE_SOAK_MUTATIONS:-1000} $(BIN)/python -m pytest -q -s $(SOAK)

@@ -8,22 +8,21 @@ from unittest import mock
 
 import pytest
 
-from ecogsafe.service import connections
+from ecogsafe.stores.open import open_store
 from ecogsafe.stores.protocol import Store
 
 
 @pytest.fixture
 def disks_apart() -> Iterator[None]:
     """Give every store that is opened a place of its own, told by its URL."""
-    real = connections.open_store
 
-    def open_store(url: str, **options: Any) -> Store:
-        store = real(url, **options)
+    def open_apart(url: str, **options: Any) -> Store:
+        store = open_store(url, **options)
         innermost: Any = store
         while hasattr(innermost, "inner"):
             innermost = innermost.inner
         innermost.place = f"device:{url}"
         return store
 
-    with mock.patch("ecogsafe.service.connections.open_store", open_store):
+    with mock.patch("ecogsafe.service.connections.open_store", open_apart):
         yield

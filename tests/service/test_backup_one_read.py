@@ -116,7 +116,7 @@ def test_an_archive_that_hangs_does_not_stop_the_others(
         def put_part(self, key: str, upload_id: str, number: int, body: Any, **options: Any) -> Any:
             self.calls += 1
             if self.calls == 2:
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + 60
                 while len(keys(stores.by_url[VIDEO])) < 10 and time.monotonic() < deadline:
                     time.sleep(0.05)
                 others.append(len(keys(stores.by_url[VIDEO])))
@@ -127,7 +127,8 @@ def test_an_archive_that_hangs_does_not_stop_the_others(
     assert others == [10], "the clips waited for the archive"
     assert ended.status is ExitStatus.DONE, ended.errors()
     assert whereabouts(ended) == {ONE: {}, TWO: {}}
-    assert outbox_bytes(lab) < reads.total < 2 * outbox_bytes(lab)
+    # at worst nothing was read together: they wait for each other for a moment only here
+    assert outbox_bytes(lab) < reads.total <= 2 * outbox_bytes(lab)
     assert ended.counts["bytes_read_again"] > 0
     assert archived(lab) == in_outbox(lab)
 
@@ -140,7 +141,7 @@ def test_a_bucket_that_hangs_does_not_stop_the_archive(
 
     class Hanging(MemoryStore):
         def begin_upload(self, key: str, **options: Any) -> Any:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while not volumes and len(keys(stores.by_url[DEEP])) < 2 and time.monotonic() < deadline:
                 time.sleep(0.05)
             volumes.append(len(keys(stores.by_url[DEEP])))

@@ -148,11 +148,11 @@ def test_free_never_frees_a_file_whose_copies_are_not_what_they_claim(lab: Lab) 
 
 STEPS: list[tuple[Any, str]] = [
     (free_note.Note, "write"),
-    (free_work.files, "mark_freed"),
-    (free_work.files, "mark_back"),
-    (free_work.audit, "append_all"),
+    (files, "mark_freed"),
+    (files, "mark_back"),
+    (audit, "append_all"),
     (free_local.LocalFile, "delete"),
-    (free_local.os, "unlink"),
+    (os, "unlink"),
 ]
 
 

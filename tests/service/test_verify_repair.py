@@ -401,6 +401,38 @@ def test_killed_between_storing_and_recording(
     assert sent.verify().status is ExitStatus.DONE
 
 
+def test_killed_before_an_object_in_parts_is_complete(
+    sent: SmallLab, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From another store, in parts: the next run completes it, and nothing unfinished is left."""
+    monkeypatch.setattr(file_job, "SINGLE_REQUEST_LIMIT", 100)
+    content = (sent.folder / "out" / SOURCE).read_bytes()
+    (sent.folder / "out" / SOURCE).unlink()
+    rot(store, FIRST)
+
+    def killed(*_arguments: Any, **_more: Any) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(file_job, "_complete", killed)
+        with pytest.raises(KilledError):
+            sent.verify(repair=True)
+    assert BETTER not in store._objects
+    assert sent.verify(repair=True).status is ExitStatus.DONE
+    assert opened(sent, store, BETTER) == content
+    assert list(store.list_uploads()) == []
+
+
+def test_a_source_whose_header_is_rotten(sent: SmallLab, store: MemoryStore, in_memory: StoresInMemory) -> None:
+    (sent.folder / "out" / SOURCE).unlink()
+    other = in_memory.by_url[OTHER]
+    overwrite(other, FIRST, b"x" + bytes_in(other, FIRST)[1:], truthful=False)
+    rot(store, FIRST)
+    ended = sent.verify(repair=True)
+    assert ended.status is ExitStatus.VERIFY_FAILED
+    assert (at(sent, FIRST, OTHER).bad_reason or "").startswith("its content")
+
+
 def test_the_message_of_a_bad_copy_names_the_repair(sent: SmallLab, store: MemoryStore) -> None:
     rot(store, FIRST)
     ended = sent.verify()

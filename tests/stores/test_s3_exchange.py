@@ -147,6 +147,19 @@ def test_a_header_cannot_bring_another_one_along(server: Server, pool: Pool, val
     assert len(server.heads) == 2 and b"x-amz-meta-a: fine\r\n" in server.heads[1]
 
 
+def test_a_line_that_goes_on_brings_no_header_along_and_a_header_twice_is_none_of_ours(
+    server: Server, pool: Pool
+) -> None:
+    server.answers += [
+        b"HTTP/1.1 200 OK\r\nX: a\r\n ETag: b\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nVary: Origin\r\nVary: Accept\r\nETag: e \r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+    ]
+    answers = [ask(pool) for _ in range(3)]
+    assert [answer.data for answer in answers] == [b"ok"] * 3
+    assert [answer.headers.get("etag") for answer in answers] == [None, "e", None]
+
+
 def test_a_connection_that_ended_while_nobody_used_it_is_not_used(server: Server, pool: Pool) -> None:
     server.answers += [b"HTTP/1.1 200 OK\r\nX: close\r\nContent-Length: 2\r\n\r\nok", PLAIN, PLAIN]
     # the server hangs up behind this answer, without having said so

@@ -129,7 +129,7 @@ def test_a_line_on_which_everything_goes_wrong(lab: WireLab, number: int) -> Non
     unknown = {i: key for i, key in lab.open_uploads().items() if i not in lab.known_uploads()}
     # who asks once and is begun for twice, or is told another id than the server's, cannot know: such an upload is
     # left to the inventory
-    hidden = sum(t.happened for t in troubles if t.kind == "twice" or t.kind == "rot" and t.match("POST", "?uploads"))
+    hidden = sum(t.happened for t in troubles if t.kind == "twice" or (t.kind == "rot" and t.match("POST", "?uploads")))
     assert len(unknown) <= hidden, "uploads stay open at the server, and no catalogue knows of them"
     if unknown:
         lab.check_uploads_listed(machine)

@@ -16,7 +16,7 @@ from ecogsafe.catalog.copies import LEVELS, CopyRow
 from ecogsafe.catalog.due import Pair
 from ecogsafe.catalog.files import FileRow
 from ecogsafe.core.config import Settings
-from ecogsafe.core.errors import EcogsafeError, SourceUnreadableError, StoreError
+from ecogsafe.core.errors import EcogsafeError, SourceChangedError, SourceUnreadableError, VerificationError
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.deid.layout import parse_target
@@ -28,7 +28,7 @@ from ecogsafe.service.running import Run
 from ecogsafe.service.upload import descriptor_of
 from ecogsafe.transfer.file_order import Cleared, ClearedWatch
 from ecogsafe.transfer.source import FileSource, Source
-from ecogsafe.transfer.stored_content import DigestWatch, StoredContent, StoredReader, StoredSource
+from ecogsafe.transfer.stored_content import DigestWatch, StoredContent, StoredReader, StoredSource, not_it
 from ecogsafe.transfer.work import TextWatch
 
 #: of a file that nobody has
@@ -120,21 +120,14 @@ class GoodCopies:
         reason = self._refusals.get(pair[1].id)
         return None if reason is None else f"it would go out plain, and {reason}"
 
-    def note_failure(self, good: GoodCopy) -> None:
+    def note_failure(self, good: GoodCopy, error: EcogsafeError | None) -> None:
         """Mark a stored copy bad that turned out not to hold the content."""
-        if good.copy is None or good.file.sha256 is None:
+        copy = good.copy
+        if copy is None or not isinstance(error, SourceChangedError) or error.item != good.name:
             return
-        try:
-            source = good.open()
-            watch = DigestWatch(good.name, good.file.sha256)
-            for piece in source.pieces():
-                watch.feed(0, piece)
-            watch.check()
-        except StoreError:
-            return
-        except EcogsafeError as error:
-            with self._run.catalog.write() as tx:
-                copies.mark_bad(tx, good.copy.id, f"{CONTENT} {error.problem}", graver=True)
+        reason = f"{CONTENT} {error.problem}"
+        with self._run.catalog.write() as tx:
+            copies.mark_bad(tx, copy.id, reason, graver=True)
 
     def _local(self, file: FileRow, *, sealed: bool) -> GoodCopy | None:
         relative = PurePosixPath(file.tree, file.path)
@@ -176,8 +169,13 @@ class GoodCopies:
                 raise SourceUnreadableError(copy.key, f"is missing at {store.name}")
             return StoredContent(store, info, identities)
 
+        name = f"the copy at {store.name}"
+
         def open_source() -> Source:
-            return StoredSource(content(), copy.key)
+            try:
+                return StoredSource(content(), name)
+            except VerificationError as error:
+                raise not_it(name, error.problem) from error
 
         cleared = None
         if not sealed:
@@ -186,14 +184,14 @@ class GoodCopies:
             except EcogsafeError:
                 return None
             with io.BufferedReader(StoredReader(opened)) as reader:
-                stat = StoredSource(opened, copy.key).stat
+                stat = StoredSource(opened, name).stat
                 status = os.stat_result((0,) * 10)
                 judged = self._gate.judge_content(_outgoing(file, PurePosixPath(file.path), status), reader, stat)
             if isinstance(judged, Refusal):
                 self._refusals[file.id] = judged.reason
                 return None
             cleared = judged
-        return GoodCopy(f"the copy at {store.name}", file, open_source, cleared, copy)
+        return GoodCopy(name, file, open_source, cleared, copy)
 
     def _connection(self, store_id: str) -> Connection | None:
         if store_id not in self._open:

@@ -109,7 +109,7 @@ class _Repairs:
                     return
                 if outcome.status is Status.PAUSED:
                     self._run.check_stop(safe=_SAFE)
-                self._sources.note_failure(good)
+                self._sources.note_failure(good, outcome.error)
                 problem = f"could not be sent again from {good.name}"
                 if outcome.error is not None:
                     problem += f": {outcome.error.problem}"

@@ -34,7 +34,7 @@ _MOST_ANSWER_BYTES = 64 << 10
 #: a piece up to this size leaves together with the headers
 _TOGETHER_BYTES = 64 << 10
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [^\r\n]*)?\r\n")
-_HEADER = re.compile(r"([^\s:]+):[ \t]*([^\r\n]*)\r\n")
+_HEADER = re.compile(r"^([^\s:]+):[ \t]*([^\r\n]*)\r\n", re.MULTILINE)
 #: a server that has answered already may take no more of the body: its answer counts
 _ANSWERED_EARLY = (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE)
 
@@ -238,8 +238,9 @@ def await_head(sock: socket.socket) -> tuple[bytes, Head | None]:
     text = data[status.end() : end + 2].decode("latin-1")
     lines = _HEADER.findall(text)
     headers = {name.lower(): value.rstrip() for name, value in lines}
-    # a name twice, or a line of another form
-    if len(headers) != text.count("\n"):
+    # a line of another form, or a length that is told twice
+    is_doubled = len(headers) < len(lines) and sum(name.lower() == "content-length" for name, _ in lines) > 1
+    if len(lines) != text.count("\n") or is_doubled:
         return data, None
     if "transfer-encoding" in headers or headers.get("connection", "keep-alive").lower() != "keep-alive":
         return data, None

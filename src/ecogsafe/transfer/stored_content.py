@@ -35,7 +35,7 @@ class StoredContent:
     """
 
     def __init__(self, store: Store, info: ObjectInfo, identities: Sequence[Identity] | None) -> None:
-        self._key = info.key
+        self._info = info
         self._fetcher = Fetcher(store, identities, lambda _count: None)
         self._slot = Slot()
         plan, _, _ = self._fetcher.fetch_first(info, self._slot)
@@ -64,7 +64,11 @@ class StoredContent:
         """
         if number != self._held:
             self._held = -1
-            self._fetcher.fetch(self._key, self._plan.range(number), self._slot)
+            if number == 0:
+                # the header comes with it
+                self._fetcher.fetch_first(self._info, self._slot)
+            else:
+                self._fetcher.fetch(self._info.key, self._plan.range(number), self._slot)
             self._held = number
         return self._slot.view
 
@@ -135,7 +139,7 @@ class StoredSource:
             try:
                 piece = bytes(self._content.range(number))
             except VerificationError as error:
-                raise _not_it(self.name, error.problem) from error
+                raise not_it(self.name, error.problem) from error
             yield piece
 
     def check_unchanged(self) -> None:
@@ -160,10 +164,11 @@ class DigestWatch:
     def check(self) -> None:
         """Raise SourceChangedError unless these were the bytes."""
         if self._digest.hexdigest() != self._expected:
-            raise _not_it(self._name, "is not the content that was sent")
+            raise not_it(self._name, "is not the content that was sent")
 
 
-def _not_it(name: str, problem: str) -> SourceChangedError:
+def not_it(name: str, problem: str) -> SourceChangedError:
+    """Return the error of a source, called ``name``, that is not the content it should be."""
     return SourceChangedError(
         name, problem, safe="Nothing made of it counts", next="ecogsafe verify --deep tells which copies are good"
     )
