@@ -30,8 +30,8 @@ import collections, json, os
 from ecogsafe.stores.retrying import Retrying
 from ecogsafe.ui.cli.main import run_cli
 read, counts = Retrying.read, collections.Counter()
-def counted(self, key, start=0, stop=None):
-    for data in read(self, key, start, stop):
+def counted(self, key, start=0, stop=None, **more):
+    for data in read(self, key, start, stop, **more):
         counts[key] += len(data)
         yield data
 Retrying.read = counted

@@ -6,13 +6,14 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select, update
 
-from ecogsafe.catalog import archives, copies, files, inventories, schema, standing, summaries, sums
+from ecogsafe.catalog import archives, copies, database, files, inventories, schema, standing, summaries, sums
 from ecogsafe.catalog.archives import MemberRow, VolumeRow
 from ecogsafe.catalog.copies import LEVELS
 from ecogsafe.catalog.database import Catalog, Transaction
@@ -275,6 +276,30 @@ def test_a_catalogue_of_before_is_counted_when_it_is_first_asked(summed: Catalog
         ids = select(schema.files.c.id).where(schema.files.c.superseded_at.is_(None))
         tx.execute(insert(schema.touched).from_select(["file_id"], ids))
     check(summed)
+
+
+def test_a_catalogue_of_revision_0008_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "catalog.sqlite"
+    monkeypatch.setattr(database, "REVISION", "0008")
+    with Catalog.open(path, create=True) as catalog, catalog.write() as tx:
+        tx.exec_driver_sql(f"INSERT INTO stores VALUES ('{STORE_IDS[0]}', 's3://a', 's3', '{day(1)}', '{day(1)}')")
+        for n, code in enumerate((CODES[0], CODES[0], CODES[1]), start=1):
+            tx.exec_driver_sql(
+                "INSERT INTO files (id, tree, path, subject, size, mtime_ns, inode, device, first_seen) "
+                f"VALUES ({n}, 'edf', '{code}_edf/{n}.edf', '{code}', {n}, 1, '1', '1', '{day(1)}')"
+            )
+            tx.exec_driver_sql(
+                "INSERT INTO copies (file_id, store_id, key, sealed, size, token, level, stored_at, checksum_at) "
+                f"VALUES ({n}, '{STORE_IDS[0]}', 'key-{n}', 0, {n}, 't', 'checksum', '{day(1)}', '{day(2)}')"
+            )
+    monkeypatch.undo()
+    with Catalog.open(path) as catalog:
+        check(catalog)
+        with catalog.read() as tx:
+            assert [(each.subject, each.files[0].files) for each in sums.sums(tx)] == [(CODES[0], 2), (CODES[1], 1)]
+        with catalog.write() as tx:
+            copies.mark_bad(tx, 1, "short")
+        check(catalog)
 
 
 def test_the_summaries_are_those_counted_one_by_one(catalog: Catalog, file_ids: list[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from functools import partial
@@ -12,7 +13,7 @@ import pytest
 from ecogsafe.catalog import audit, files, leases, stores, subjects
 from ecogsafe.core.errors import ConfirmationNeededError, ExitStatus
 from ecogsafe.crypt.age_file import seal
-from ecogsafe.service import free_local, free_work
+from ecogsafe.service import free_local, free_note, free_work
 from ecogsafe.service.archive import archive
 from ecogsafe.service.archive_request import ArchiveRequest
 from ecogsafe.service.free import FreeRequest, free
@@ -331,6 +332,18 @@ def test_a_note_of_somebody_else_is_not_written_over(sent: SmallLab) -> None:
     assert ended.status is ExitStatus.USAGE
     assert len(local(sent)) == 8
     assert (sent.out / NOTE_NAME).read_text() == "my own words"
+
+
+def test_where_no_note_can_be_written_nothing_is_freed(sent: SmallLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_rest: object, **_options: object) -> None:
+        raise OSError(errno.EROFS, "no")
+
+    monkeypatch.setattr(free_note, "write_atomically", refuse)
+    ended = freed(sent)
+    assert ended.status is ExitStatus.USAGE
+    assert len(local(sent)) == 8
+    with sent.reading() as tx:
+        assert not any(file.freed_at for file in files.all_files(tx))
 
 
 def test_the_note_keeps_what_earlier_runs_wrote(sent: SmallLab) -> None:

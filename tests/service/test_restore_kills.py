@@ -36,8 +36,8 @@ from ecogsafe.stores.retrying import Retrying
 from ecogsafe.transfer import landing
 landing._BATCH_BYTES = 1
 read = Retrying.read
-def slow(self, key, start=0, stop=None):
-    for data in read(self, key, start, stop):
+def slow(self, key, start=0, stop=None, **more):
+    for data in read(self, key, start, stop, **more):
         time.sleep({MIB_S})
         yield data
 Retrying.read = slow

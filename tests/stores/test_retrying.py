@@ -6,6 +6,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -169,7 +170,7 @@ def test_reading_goes_on_at_the_byte_reached() -> None:
     starts: list[int] = []
     honest = faulty.inner.read
 
-    def noted(key: str, start: int = 0, stop: int | None = None):  # type: ignore[no-untyped-def]
+    def noted(key: str, start: int = 0, stop: int | None = None, **more: Any):  # type: ignore[no-untyped-def]
         starts.append(start)
         return honest(key, start, stop)
 

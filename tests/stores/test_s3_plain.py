@@ -12,6 +12,7 @@ from ecogsafe.stores import s3_connect
 from ecogsafe.stores.check import got, put
 from ecogsafe.stores.s3 import S3Store
 from ecogsafe.stores.s3_connect import connect
+from ecogsafe.stores.s3_exchange import SecurePool
 from ecogsafe.stores.s3_plain import plain_settings
 from tests.servers.scripted import Answer, ScriptedServer, error
 
@@ -68,7 +69,7 @@ def test_it_means_what_it_means_to_the_sdk(monkeypatch: pytest.MonkeyPatch, endp
     for store in stores:
         address = store._wire._addresses.present()
         keys = store._wire._keys()
-        trusted = address.pool.ca_certs if address.pool.scheme == "https" else None
+        trusted = address.pool.ca_certs if isinstance(address.pool, SecurePool) else None
         told.append(
             [
                 *(address.pool.scheme, address.pool.host, address.pool.port, address.target, address.path, trusted),

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ecogsafe.core.errors import LockedError, SourceChangedError, StoreRefusedError
+from ecogsafe.catalog import uploads
+from ecogsafe.core.errors import LockedError, NoSpaceError, SourceChangedError, StoreRefusedError
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.faulty import Fault
 from ecogsafe.stores.memory import MemoryStore
@@ -114,3 +115,37 @@ def test_a_sleeper_that_lost_its_upload_does_not_give_it_up(bench: Bench) -> Non
     finish(bench, shipment)
     assert store.sent_numbers() == list(range(1, PARTS + 1))
     assert opened(store, shipment.keys[True]) == data
+
+
+def test_no_part_leaves_before_the_name_of_its_upload_is_durable(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a later run could not tell it from another machine's, and would have to begin anew."""
+    store = Watched(MemoryStore())
+    shipment = bench.shipment(bench.write("0001", bench.data(SIZE)), bench.place(store))
+
+    def full(*_: Any) -> None:
+        raise NoSpaceError("the home", "its disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads, "set_upload_id", full)
+        (outcome,) = bench.send(shipment)
+    assert (outcome.status, type(outcome.error)) == (Status.FAILED, NoSpaceError)
+    assert (store.count("begin_upload"), store.sent_numbers()) == (1, [])
+    finish(bench, shipment)
+
+
+def test_an_acknowledgement_that_was_not_noted_is_no_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Watched(MemoryStore())
+    shipment = bench.shipment(bench.write("0001", bench.data(SIZE)), bench.place(store))
+
+    def full(*_: Any) -> None:
+        raise NoSpaceError("the home", "its disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads, "add_acks", full)
+        (outcome,) = bench.send(shipment)
+    assert (outcome.status, type(outcome.error)) == (Status.FAILED, NoSpaceError)
+    assert list(store.inner.list()) == []
+    sent = set(store.sent_numbers())
+    finish(bench, shipment)
+    # the store knew what had come
+    assert sent and sorted(store.sent_numbers()) == list(range(1, PARTS + 1))

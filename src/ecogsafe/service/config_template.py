@@ -42,7 +42,8 @@ _TEMPLATE = """\
 # [key_backup]
 # urls = ["file:///nas/ecog_project"]
 
-# When a file counts as safe.
+# When a file counts as safe: copies in different buckets and devices, so many of them off site (not file://), proven
+# at that level; and from each store enough must have been brought back within the days (0: that is not asked for).
 # [policy]
 # copies = 3
 # offsite = 1

@@ -28,6 +28,7 @@ from ecogsafe.synthetic.ledger import Ledger, search
 from ecogsafe.transfer.received import digest_of_file
 
 _MARKER = ".ecogsafe-demo"
+_ONE_DISK = "# all folders of the demo lie on one disk: they would be lost together, so they count as one copy\n"
 #: scrypt work factor of the demonstration's lab key: its password lies beside it
 _WORK_FACTOR = 12
 _SEED = 20260101
@@ -133,7 +134,7 @@ class Demonstration:
             password_file.write_bytes(self._password.reveal() + b"\n")
             with self._home.config.open("a", encoding="utf-8") as config:
                 url = (self._folder / "nas").absolute().as_uri()
-                config.write(f'\n[key_backup]\nurls = ["{url}"]\n\n[policy]\ncopies = 2\noffsite = 0\n')
+                config.write(f'\n[key_backup]\nurls = ["{url}"]\n\n[policy]\n{_ONE_DISK}copies = 1\noffsite = 0\n')
             tell("lab key, recovery key, recovery sheet, catalogue; keys copied to the NAS after every change")
 
     def _deidentify(self, ledger: Ledger) -> None:

@@ -101,7 +101,15 @@ class Note:
             lines.append(f"  {subject} {tree}: {what.files:,} files, {what.bytes:,} bytes; proven at {stores}\n")
             lines += [f"    {command}\n" for command in _commands(subject, what)]
         text = _HEAD + _EXPLAINED + self._earlier + "".join(lines)
-        write_atomically(self._path, text.encode(), mode=0o644)
+        try:
+            write_atomically(self._path, text.encode(), mode=0o644)
+        except OSError as error:
+            raise UsageError(
+                NOTE_NAME,
+                f"cannot be written into DIR ({os.strerror(error.errno or 0)})",
+                safe="What was deleted before is noted; nothing more was",
+                next="make DIR writable for you, then run the same command again",
+            ) from error
 
 
 def _commands(subject: str, what: Gone) -> list[str]:
