@@ -23,6 +23,7 @@ from ecogsafe.service.owner import owner_here
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.transfer.source import FileSource
+from tests.servers.seaweed import SeaweedServer
 from tests.service.cold_store import ColdMemory
 from tests.service.small_lab import CODES, Ended, Forgetful, SmallLab, StoresInMemory, lose, overwrite, patched
 
@@ -359,6 +360,24 @@ def test_the_note_keeps_what_earlier_runs_wrote(sent: SmallLab) -> None:
     note = (sent.out / "edf" / NOTE_NAME).read_text()
     assert note.startswith(first)
     assert f"{CODE} edf: 1 files" in note.removeprefix(first)
+
+
+def test_with_a_real_server(small_lab: SmallLab, s3_server: SeaweedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3_server.env().items():
+        monkeypatch.setenv(name, value)
+    small_lab.home.config.write_text(POLICY.replace("copies = 2", "copies = 1"))
+    for number in (1, 2, 3):
+        small_lab.edf(CODE, number, text="seizure " * number)
+    small_lab.clear()
+    bucket = s3_server.new_bucket()
+    assert small_lab.upload("e", f"s3://{bucket}", encrypt=True).status is ExitStatus.DONE
+    client, key = s3_server.client(), f"{FIRST}.age"
+    found = client.get_object(Bucket=bucket, Key=key)
+    data, metadata = bytearray(found["Body"].read()), found["Metadata"]
+    data[-20] ^= 4
+    client.put_object(Bucket=bucket, Key=key, Body=bytes(data), Metadata=metadata)
+    assert freed(small_lab).status is ExitStatus.VERIFY_FAILED
+    assert local(small_lab) == [f"edf/{FIRST}"]
 
 
 # archives

@@ -170,11 +170,3 @@ def test_a_connection_that_ended_while_nobody_used_it_is_not_used(server: Server
     assert select.select([connection.sock], [], [], 10)[0]
     assert [ask(pool).data, ask(pool).data] == [b"ok", b"ok"]
     assert server.connections == 2
-
-
-def test_a_pool_keeps_no_more_connections_than_it_may(server: Server, pool: Pool) -> None:
-    kept = [pool._get_conn() for _ in range(5)]
-    for connection in kept:
-        pool._put_conn(connection)
-    assert pool.pool is not None
-    assert pool.pool.qsize() == 2

@@ -17,7 +17,6 @@ import queue
 import re
 import select
 import socket
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from io import BufferedReader, RawIOBase
@@ -75,42 +74,16 @@ class SecureConnection(HTTPSConnection):
         super().request(*args, **more)
 
 
-class _Shelf(queue.LifoQueue[Any]):
-    """The connections that wait in a pool; the locks of an ordinary queue cost more than a small request."""
-
-    def __init__(self, maxsize: int = 0) -> None:
-        super().__init__(maxsize)
-        self._kept: deque[Any] = deque()
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002  as its base
-        """Take what was put last; nobody waits for more."""
-        try:
-            return self._kept.pop()
-        except IndexError:
-            raise queue.Empty from None
-
-    def _qsize(self) -> int:
-        return len(self._kept)
-
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002
-        """Keep a connection, if there are not too many."""
-        if len(self._kept) >= self.maxsize:
-            raise queue.Full
-        self._kept.append(item)
-
-
 class Pool(HTTPConnectionPool):
     """Connections to one server."""
 
     ConnectionCls = Connection
-    QueueCls = _Shelf
 
 
 class SecurePool(HTTPSConnectionPool):
     """Connections to one server over TLS."""
 
     ConnectionCls = SecureConnection
-    QueueCls = _Shelf
 
 
 def exchange(
