@@ -116,7 +116,9 @@ class Catalog:
         self._here = threading.local()
 
     @classmethod
-    def open(cls, url_or_path: str | Path, *, create: bool = False, busy_timeout_s: float = 30.0) -> Catalog:
+    def open(
+        cls, url_or_path: str | Path, *, create: bool = False, busy_timeout_s: float = 30.0, only_look: bool = False
+    ) -> Catalog:
         """Open the catalogue, check it, and bring it to the present revision.
 
         Parameters
@@ -127,6 +129,8 @@ class Catalog:
             Whether to make one where there is none.
         busy_timeout_s
             How long to wait for another process that writes.
+        only_look
+            Whether somebody waits for one answer: the daily check of a large file is left to the next run.
 
         Raises
         ------
@@ -151,13 +155,13 @@ class Catalog:
         catalog = cls(url, on_network_fs=on_network_fs, busy_timeout_s=busy_timeout_s)
         try:
             with as_our_errors(catalog._folder):
-                catalog._begin(create=create)
+                catalog._begin(create=create, only_look=only_look)
         except BaseException:
             catalog.close()
             raise
         return catalog
 
-    def _begin(self, *, create: bool) -> None:
+    def _begin(self, *, create: bool, only_look: bool) -> None:
         if self.path is not None:
             self._check_kind()
         with self.read() as tx:
@@ -169,7 +173,7 @@ class Catalog:
         if revision != REVISION:
             self._migrate(revision)
         if self.path is not None and revision is not None:
-            self._check(self.path)
+            self._check(self.path, only_look=only_look)
 
     def _check_kind(self) -> None:
         with self.read() as tx:
@@ -220,13 +224,13 @@ class Catalog:
             kept = self.path.with_name(f"{self.path.name}.before-{REVISION}")
             copy_database(self, kept, replace=True)
 
-    def _check(self, path: Path) -> None:
+    def _check(self, path: Path, *, only_look: bool) -> None:
         from ecogsafe.catalog import meta
 
         with self.read() as tx:
             checked = meta.get(tx, _CHECKED)
             is_fresh = checked is not None and _is_recent(checked)
-            if is_fresh and path.stat().st_size >= _SMALL_BYTES:
+            if (is_fresh or only_look) and path.stat().st_size >= _SMALL_BYTES:
                 return
             answer = tx.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         if answer != "ok":

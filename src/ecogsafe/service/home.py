@@ -139,10 +139,10 @@ class Home:
         """Return the checked settings."""
         return load_settings(self.config)
 
-    def open_catalog(self) -> Catalog:
-        """Open the catalogue that ``init`` made."""
+    def open_catalog(self, *, only_look: bool = False) -> Catalog:
+        """Open the catalogue that ``init`` made; ``only_look`` as in `Catalog.open`."""
         self.require()
-        return Catalog.open(self.catalog_url or self.catalog_path)
+        return Catalog.open(self.catalog_url or self.catalog_path, only_look=only_look)
 
     def recipient_lines(self) -> bytes:
         """Return recipients.txt as it stands."""

@@ -121,7 +121,7 @@ def status(home: Home, subject: str | None) -> StatusReport:
         raise UsageError("CODE", "is not a subject code", next="ecogsafe status shows the codes")
     settings = home.settings()
     linking_key = linking_key_digest(home)
-    catalog = home.open_catalog()
+    catalog = home.open_catalog(only_look=True)
     try:
         keep_sums(catalog)
         return _report(catalog, subject, settings, linking_key)
