@@ -174,7 +174,7 @@ def better(state: CopyState, rank: int, age: float) -> CopyState:
     return CopyState(state.store_id, max(state.rank, rank), max(newest), restored)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(files=FILES, policy=POLICIES, data=st.data())
 def test_more_evidence_never_makes_it_less_safe(files: list[AlikeFiles], policy: Policy, data: st.DataObject) -> None:
     before = judged(*files, policy=policy)
@@ -191,7 +191,7 @@ def test_more_evidence_never_makes_it_less_safe(files: list[AlikeFiles], policy:
     assert after.safe_files >= before.safe_files
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(files=FILES, policy=POLICIES, states=st.lists(STATES, min_size=4, max_size=4))
 def test_a_further_store_never_makes_it_less_safe(
     files: list[AlikeFiles], policy: Policy, states: list[CopyState]
@@ -206,7 +206,7 @@ def test_a_further_store_never_makes_it_less_safe(
     assert after.safe_files >= before.safe_files
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(files=FILES, policy=POLICIES)
 def test_bad_copies_and_those_of_the_future_never_count(files: list[AlikeFiles], policy: Policy) -> None:
     def told(state: CopyState) -> CopyState:

@@ -302,7 +302,7 @@ def test_a_bucket_in_another_region_is_followed_once(store: S3Store, server: Scr
     server.then(elsewhere, Answer(), elsewhere)
     with pytest.raises(StoreRefusedError) as caught:
         put(store, KEY, b"x")
-    assert "another region" in caught.value.problem and "AWS_REGION" in caught.value.next
+    assert "another region" in caught.value.problem and "AWS_DEFAULT_REGION" in caught.value.next
     assert server.methods == ["PUT", "HEAD", "PUT"] and server.asked[1].target == "/lab-video"
 
 

@@ -37,14 +37,14 @@ _REFUSED = {
     "AllAccessDisabled": ("the bucket is disabled", _ASK_AWS),
     "AccountProblem": ("the account has a problem", _ASK_AWS),
     "NotSignedUp": ("the account has no S3", _ASK_AWS),
-    "PermanentRedirect": ("the bucket is in another region", "set AWS_REGION to the bucket's region"),
+    "PermanentRedirect": ("the bucket is in another region", "set AWS_DEFAULT_REGION to the bucket's region"),
     "AuthorizationHeaderMalformed": (
         "the bucket is in another region",
-        "set AWS_REGION to the bucket's region",
+        "set AWS_DEFAULT_REGION to the bucket's region",
     ),
     "IllegalLocationConstraintException": (
         "the bucket is in another region",
-        "set AWS_REGION to the bucket's region",
+        "set AWS_DEFAULT_REGION to the bucket's region",
     ),
     "InvalidStorageClass": ("the store has no such storage class", "correct storage_class"),
     "MethodNotAllowed": ("the store does not offer what was asked", _ASK_AWS),
