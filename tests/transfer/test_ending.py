@@ -17,6 +17,7 @@ from ecogsafe.stores.faulty import Faulty
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.transfer import ending, landing, receivers
 from ecogsafe.transfer.landing import Landing
+from ecogsafe.transfer.pace import Pace
 from ecogsafe.transfer.receivers import receive_all
 from ecogsafe.transfer.receiving import Reception
 
@@ -155,3 +156,27 @@ def test_those_that_came_are_named_also_when_the_run_stops(
     right = {e.info.key.removesuffix(".age") for e in ended if e.error is None}
     assert len(right) >= 8
     assert set(files_in(into)) == right
+
+
+def test_those_that_came_are_named_before_a_run_waits_for_the_night(
+    store: MemoryStore, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receivers, "_TOGETHER_S", 1e9)
+    monkeypatch.setattr(receivers, "LOOK_EVERY_S", 0.01)
+
+    class Window(Pace):
+        asked = ended = waited = 0
+
+        def may_begin(self) -> bool:
+            self.asked += 1
+            if self.asked <= 10 or self.ended >= 10:
+                return True
+            self.waited += 1
+            return self.waited > 500
+
+    window = Window()
+    for ended in receive_all(receptions(store, into), connections=1, pace=window):
+        assert ended.error is None
+        window.ended += 1
+    assert window.ended == len(CONTENTS)
+    assert window.waited <= 500, "files that had come whole had no name while the window was closed"

@@ -119,6 +119,8 @@ class _Receivers:
         with self._changed:
             while not self._is_over:
                 if not self._pace.may_begin():
+                    if self._whole:
+                        break
                     self._changed.wait(LOOK_EVERY_S)
                     continue
                 if self._again:

@@ -6,7 +6,7 @@ import pytest
 import zstandard
 
 from ecogsafe.catalog import archives
-from ecogsafe.catalog.sums import add_up
+from ecogsafe.catalog.sums import sums
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.transfer.archive import frames, making, volume_pass
@@ -73,8 +73,8 @@ def test_every_part_is_whole_chunks_and_every_frame_opens_alone(volumes: VolumeB
 def test_members_count_as_copied_where_their_volume_is(volumes: VolumeBench) -> None:
     volumes.send(volumes.plan(volumes.bench.place(MemoryStore())))
     with volumes.bench.catalog.read() as tx:
-        (summary,) = add_up(tx, CODE).copies
-        (alike,) = add_up(tx, CODE).files
+        (found,) = sums(tx, CODE)
+    (summary,), (alike,) = found.copies, found.files
     assert (summary.tree, summary.files, summary.checksum) == ("video", len(volumes.paths), len(volumes.paths))
     assert alike.files == len(volumes.paths)
     assert len(alike.held) == 1
