@@ -327,7 +327,7 @@ def test_archives_beside_single_objects_disturb_neither_download_nor_upload(arch
     assert archiving.upload("v", url).status is ExitStatus.DONE
     ended = archiving.download(url)
     assert ended.status is ExitStatus.DONE, ended.errors()
-    assert ended.counts["archives"] == 4
+    assert ended.counts["archives"] == 2
     found = {p.relative_to(archiving.folder / "back") for p in (archiving.folder / "back").rglob("*") if p.is_file()}
     assert len(found) == 5
     assert archiving.verify().status is ExitStatus.DONE

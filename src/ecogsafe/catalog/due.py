@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, true, tuple_, update
 
-from ecogsafe.catalog.copies import CopyRow
+from ecogsafe.catalog.copies import LEVELS, CopyRow
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.files import FileRow, Tree
 from ecogsafe.catalog.inventories import REMOVED
@@ -193,12 +193,18 @@ def holds_sealed(tx: Transaction, store_ids: Collection[str], subject: str | Non
 def has_good_beside() -> ColumnElement[bool]:
     """Return the condition that a bad copy is made up for in its store.
 
-    A good copy of the same content stands there; or, for a volume of an archive, every file of it is in another
+    A good copy stands there that is proven to be the same content; or, for a volume of an archive, every file of it is in another
     good volume there.
     """
     beside = copies.alias()
     same = exists().where(
-        and_(beside.c.file_id == copies.c.file_id, beside.c.store_id == copies.c.store_id, beside.c.bad_at.is_(None))
+        and_(
+            beside.c.file_id == copies.c.file_id,
+            beside.c.store_id == copies.c.store_id,
+            beside.c.bad_at.is_(None),
+            # what was only found there may be another content of the file
+            beside.c.level != LEVELS[0],
+        )
     )
     member, other, volume = archive_members.alias(), archive_members.alias(), copies.alias()
     packed_again = (

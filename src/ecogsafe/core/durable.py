@@ -8,6 +8,7 @@ import functools
 import os
 import secrets
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,13 +36,19 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, replace: boo
     OSError
         The disk refused; nothing but a temporary file may have been left, and it is removed.
     """
+    write_pieces_atomically(path, (data,), mode=mode, replace=replace)
+
+
+def write_pieces_atomically(path: Path, pieces: Iterable[bytes], *, mode: int = 0o600, replace: bool = True) -> None:
+    """Do `write_atomically` for bytes that come in ``pieces``; what their iteration raises leaves no file."""
     # a hidden name keeps its own beginning: a folder store knows its unfinished files by it
     hidden = path.name if path.name.startswith(".") else f".{path.name}"
     temporary = path.with_name(f"{hidden}.{secrets.token_hex(4)}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(fd, "wb") as out:
-            out.write(data)
+            for piece in pieces:
+                out.write(piece)
             out.flush()
             with suppress(PermissionError):
                 # the file is ours, so it is the file system (FAT) that keeps no permissions but the mount's

@@ -89,7 +89,9 @@ def inventory(run: Run, request: InventoryRequest, confirm: Confirm) -> None:
         _tell_own(run, connection)
         orphans = Orphans(run, connection, prices, comparison.withdrawn)
         orphans.look()
-        tell_of_withdrawn(run, listing, counts, comparison.withdrawn, Counter(u.parts.subject for u in orphans.found))
+        tell_of_withdrawn(
+            run, listing, counts, comparison.withdrawn, Counter(u.subject for u in orphans.found if u.subject)
+        )
         _note(run, connection, as_of, counts)
         run.message = _verdict(counts.states, connection.store.url, adopting=request.adopt)
         if prices is not None:

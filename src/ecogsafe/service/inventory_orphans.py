@@ -27,6 +27,7 @@ from ecogsafe.service.owner import is_dead
 from ecogsafe.service.price_estimates import Weight, keeping_cost, money
 from ecogsafe.service.price_table import PriceTable
 from ecogsafe.service.running import LEASE_S, Run
+from ecogsafe.service.snapshot_copies import is_snapshot_key
 from ecogsafe.stores.protocol import OpenUpload
 from ecogsafe.transfer.completion import end_upload
 from ecogsafe.transfer.in_parts import lease_name
@@ -49,6 +50,12 @@ class Standing(StrEnum):
     ABANDONED = "abandoned"
     #: not in this catalogue: another machine's, or ours from before it
     UNKNOWN = "not in this catalogue"
+    #: of a catalogue, this machine's or another's: never continued, but perhaps under way now
+    SNAPSHOT = "a snapshot of the catalogue"
+
+
+#: somebody may be at work with them, who can be told by their age only
+_UNKNOWN_OWNER = (Standing.UNKNOWN, Standing.SNAPSHOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +63,8 @@ class Unfinished:
     """One unfinished upload of an object of our form."""
 
     upload: OpenUpload
-    parts: KeyParts
+    #: None for a snapshot
+    parts: KeyParts | None
     standing: Standing
     row: UploadRow | None
     #: what the store has of it
@@ -64,9 +72,19 @@ class Unfinished:
     why: str
 
     @property
+    def subject(self) -> str | None:
+        """Whose it is; None for a snapshot."""
+        return self.parts.subject if self.parts else None
+
+    @property
     def age(self) -> timedelta | None:
         """How long ago it began, by the store's clock and ours; None where the store does not say."""
         return None if self.upload.started is None else utc_now() - self.upload.started
+
+
+def _snapshot(upload: OpenUpload) -> Unfinished:
+    why = "a run that was cut short sent it, or one that is at work; the next snapshot is sent whole"
+    return Unfinished(upload=upload, parts=None, standing=Standing.SNAPSHOT, row=None, bytes=0, why=why)
 
 
 class Orphans:
@@ -88,15 +106,16 @@ class Orphans:
             message = f"its unfinished uploads could not be listed: {error.problem}"
             self._run.tell(Item(action="unfinished", status="note", store=store.name, message=message))
             return
+        snapshots = [_snapshot(upload) for upload in listed if is_snapshot_key(upload.key)]
         ours = [(upload, parts) for upload in listed if (parts := parse_key(upload.key)) is not None]
         with self._run.catalog.read() as tx:
             rows = inventories.uploads_by_id(tx, self._connection.store_id, [u.upload_id for u, _ in ours])
             judged = [self._judge(tx, upload, parts, rows.get(upload.upload_id)) for upload, parts in ours]
         with ThreadPoolExecutor(_JOBS, thread_name_prefix="inventory") as pool:
-            self.found = [u for u in pool.map(self._weigh, judged) if u is not None]
+            self.found = [u for u in pool.map(self._weigh, [*judged, *snapshots]) if u is not None]
         for unfinished in self.found:
             self._tell(unfinished)
-        self._tell_of_all(len(listed) - len(ours))
+        self._tell_of_all(len(listed) - len(ours) - len(snapshots))
 
     def _judge(self, tx: Transaction, upload: OpenUpload, parts: KeyParts, row: UploadRow | None) -> Unfinished:
         made = partial(Unfinished, upload=upload, parts=parts, row=row, bytes=0)
@@ -147,8 +166,8 @@ class Orphans:
             Item(
                 action="unfinished",
                 status="note",
-                subject=unfinished.parts.subject,
-                segment=unfinished.parts.segment,
+                subject=unfinished.subject,
+                segment=unfinished.parts.segment if unfinished.parts else None,
                 key=unfinished.upload.key,
                 store=self._connection.store.name,
                 bytes=unfinished.bytes,
@@ -191,13 +210,13 @@ class Orphans:
     # their end
 
     def to_abort(self, older_than: timedelta) -> list[Unfinished]:
-        """Return those that nobody continues: abandoned ones of ours, and unknown ones that began long ago."""
+        """Return those that nobody continues: abandoned ones of ours, and of the others those that began long ago."""
 
         def is_lost(unfinished: Unfinished) -> bool:
             if unfinished.standing is Standing.ABANDONED:
                 return True
             age = unfinished.age
-            return unfinished.standing is Standing.UNKNOWN and age is not None and age >= older_than
+            return unfinished.standing in _UNKNOWN_OWNER and age is not None and age >= older_than
 
         return [unfinished for unfinished in self.found if is_lost(unfinished)]
 
@@ -234,7 +253,7 @@ class Orphans:
                 end_upload(tx, row.token, done=False)
             act = Act(
                 act="inventory abort",
-                subject=unfinished.parts.subject,
+                subject=unfinished.subject,
                 object=upload.key,
                 store=self._connection.store_id or None,
                 result=unfinished.standing.value,
@@ -247,7 +266,7 @@ class Orphans:
             Item(
                 action="abort",
                 status="done",
-                subject=unfinished.parts.subject,
+                subject=unfinished.subject,
                 key=upload.key,
                 store=self._connection.store.name,
                 bytes=unfinished.bytes,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ecogsafe.catalog.database import Catalog
 from ecogsafe.catalog.replacing import open_whole
-from ecogsafe.core.durable import write_atomically
-from ecogsafe.core.errors import DamagedCatalogueError, LabKeyError, VerificationError
+from ecogsafe.core.durable import write_pieces_atomically
+from ecogsafe.core.errors import DamagedCatalogueError, LabKeyError, NoSpaceError, VerificationError
 from ecogsafe.core.events import EventSink, Item
-from ecogsafe.crypt.age_file import open_sealed
+from ecogsafe.crypt.age_file import open_pieces
 from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.service.snapshots import PREFIX
 from ecogsafe.stores.protocol import Store
@@ -45,6 +45,11 @@ class Taken:
     #: of the sealed object
     sha256: str
     catalog: Catalog
+
+
+def is_snapshot_key(key: str) -> bool:
+    """Return whether ``key`` is one that `Snapshots` gives."""
+    return _NAME.fullmatch(key) is not None
 
 
 def snapshots_in(store: Store) -> list[Snapshot]:
@@ -80,12 +85,13 @@ def take(
         None of them can be used.
     UsageError
         A newer ecogsafe made one of them.
+    NoSpaceError
+        ``target`` could not be written.
     """
     failures: list[str] = []
     for snapshot in candidates:
         try:
-            sealed = b"".join(store.read(snapshot.key))
-            write_atomically(target, open_sealed(sealed, [identity]))
+            sha256 = _open_at(target, store, snapshot.key, identity)
             catalog = open_whole(target)
         except (VerificationError, LabKeyError, DamagedCatalogueError) as error:
             failures.append(error.problem)
@@ -93,7 +99,7 @@ def take(
             emit(Item(action="snapshot", status="failed", key=snapshot.key, store=store.name, message=message))
             continue
         if fits is None or fits(catalog):
-            return Taken(snapshot, hashlib.sha256(sealed).hexdigest(), catalog), bool(failures)
+            return Taken(snapshot, sha256, catalog), bool(failures)
         catalog.close()
     reason = failures[0] if failures else "they are of other catalogues"
     raise VerificationError(
@@ -102,3 +108,27 @@ def take(
         safe="The home is as it was",
         next="name another store with --from",
     )
+
+
+def _open_at(target: Path, store: Store, key: str, identity: X25519Identity) -> str:
+    """Open a snapshot into the file ``target`` as it arrives; return the SHA-256 of the sealed object.
+
+    The file is there only if all of it came and is authentic.
+    """
+    digest = hashlib.sha256()
+
+    def arriving() -> Iterator[bytes]:
+        for piece in store.read(key):
+            digest.update(piece)
+            yield bytes(piece)
+
+    try:
+        write_pieces_atomically(target, open_pieces(arriving(), [identity]))
+    except OSError as error:
+        raise NoSpaceError(
+            "the home",
+            "has no room for a snapshot, or cannot be written",
+            safe="It is as it was",
+            next="check its room and permissions, then run the same command again",
+        ) from error
+    return digest.hexdigest()

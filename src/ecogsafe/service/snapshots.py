@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from ecogsafe.catalog import stores as catalog_stores
 from ecogsafe.catalog.snapshots import snapshot_to
 from ecogsafe.core.clock import monotonic, utc_now
 from ecogsafe.core.errors import EcogsafeError, ExitStatus, NoSpaceError
 from ecogsafe.core.events import Item
-from ecogsafe.crypt.age_file import seal
 from ecogsafe.crypt.age_recipients import Recipient
-from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.service.connections import Connection, connected, one_url
 from ecogsafe.service.folder_access import access_at
 from ecogsafe.service.running import Run
+from ecogsafe.service.snapshot_sending import Destination, send_sealed
 from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.retrying import Backoff
 
@@ -28,6 +28,7 @@ _TEMPORARY = ".snapshot-"
 _LEFT_OVER_S = 86_400.0
 #: a place that the run itself does not need is not waited for
 _BRIEFLY = Backoff(attempts=2)
+_LEFT_OPEN = "; what it took of it is an unfinished upload there: ecogsafe inventory {url} --abort-orphans"
 
 
 class Snapshots:
@@ -82,42 +83,46 @@ class Snapshots:
             message = "the catalogue is on a server, whose own backup keeps it: no snapshot was stored"
             self._run.tell(Item(action="snapshot", status="note", message=message))
             return
-        try:
-            sealed = self._sealed()
-        except NoSpaceError as error:
-            self._fail(error)
-            return
         stamp = utc_now().strftime("%Y%m%dT%H%M%SZ")
         key = f"{PREFIX}{stamp}-{secrets.token_hex(4)}.sqlite.age"
-        for store in self._stores:
+        with ExitStack() as stack:
             try:
-                self._put(store, key, sealed)
-            except EcogsafeError as error:
-                self._fail(error, store)
-        settings = self._run.home.settings()
-        for url in elsewhere:
-            access = access_at(settings, url)
-            try:
-                with connected(
-                    self._run.catalog, url, stop=self._run.stop, backoff=_BRIEFLY, access=access
-                ) as connection:
-                    self._put(connection.store, key, sealed)
-            except EcogsafeError as error:
-                message = f"no snapshot of the catalogue there this time: {error.problem}"
-                self._run.tell(Item(action="snapshot", status="note", store=url, message=message))
+                path = stack.enter_context(self._copied())
+            except NoSpaceError as error:
+                for store in self._stores or [None]:
+                    self._fail(error, store)
+                return
+            destinations = [Destination(store) for store in self._stores]
+            for url in elsewhere:
+                try:
+                    connection = stack.enter_context(self._connected(url))
+                except EcogsafeError as error:
+                    self._tell_of_none(error, url)
+                else:
+                    destinations.append(Destination(connection.store, is_of_run=False))
+            size = send_sealed(path, key, self._recipients, destinations)
+            for destination in destinations:
+                self._tell_of(destination, key, size)
 
-    def _put(self, store: Store, key: str, sealed: bytes) -> None:
-        store.put(key, sealed, crc64=crc64nvme(sealed), token=secrets.token_hex(16))
-        self._run.tell(
-            Item(
-                action="snapshot",
-                status="done",
-                key=key,
-                store=store.name,
-                bytes=len(sealed),
-                message="sealed copy of the catalogue",
-            )
-        )
+    def _connected(self, url: str) -> AbstractContextManager[Connection]:
+        access = access_at(self._run.home.settings(), url)
+        return connected(self._run.catalog, url, stop=self._run.stop, backoff=_BRIEFLY, access=access)
+
+    def _tell_of(self, destination: Destination, key: str, size: int) -> None:
+        store, error = destination.store, destination.error
+        rest = _LEFT_OPEN.format(url=store.url) if destination.is_left_open else ""
+        if error is None:
+            message = "sealed copy of the catalogue"
+            item = Item(action="snapshot", status="done", key=key, store=store.name, bytes=size, message=message)
+            self._run.tell(item)
+        elif destination.is_of_run:
+            self._fail(error, store, rest)
+        else:
+            self._tell_of_none(error, store.url, rest)
+
+    def _tell_of_none(self, error: EcogsafeError, url: str, rest: str = "") -> None:
+        message = f"no snapshot of the catalogue there this time: {error.problem}{rest}"
+        self._run.tell(Item(action="snapshot", status="note", store=url, message=message))
 
     def _elsewhere(self) -> list[str]:
         """Return the other destinations of the config that this lab has met: nobody else's folder gets an id."""
@@ -126,7 +131,15 @@ class Snapshots:
         with self._run.catalog.read() as tx:
             return [url for url in urls if url not in at_hand and catalog_stores.store_by_url(tx, url) is not None]
 
-    def _sealed(self) -> bytes:
+    @contextmanager
+    def _copied(self) -> Iterator[Path]:
+        """Copy the catalogue into the home for as long as it is sealed.
+
+        Raises
+        ------
+        NoSpaceError, DamagedCatalogueError
+            As `snapshot_to`.
+        """
         root = self._run.home.root
         now = utc_now().timestamp()
         for left_over in [*root.glob(f"{_TEMPORARY}*"), *root.glob(f".{_TEMPORARY}*")]:
@@ -136,15 +149,15 @@ class Snapshots:
         temporary = root / f"{_TEMPORARY}{secrets.token_hex(4)}.sqlite"
         try:
             snapshot_to(self._run.catalog, temporary)
-            return seal(temporary.read_bytes(), self._recipients)
+            yield temporary
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _fail(self, error: EcogsafeError, store: Store | None = None) -> None:
+    def _fail(self, error: EcogsafeError, store: Store | None = None, rest: str = "") -> None:
         run = self._run
         run.tally.note(ExitStatus.PARTIAL)
         run.counts["snapshots_failed"] = run.counts.get("snapshots_failed", 0) + 1
-        message = f"the snapshot of the catalogue could not be stored: {error}"
+        message = f"the snapshot of the catalogue could not be stored: {error}{rest}"
         run.tell(Item(action="snapshot", status="failed", store=store.name if store else None, message=message))
 
 
