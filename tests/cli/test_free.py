@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ecogsafe.service.outgoing import NOTE_NAME
@@ -46,7 +48,10 @@ def test_proven_freed_and_brought_back(sent: Lab) -> None:
     before = recordings(sent)
     # never brought back, so not proven; status says what is to be done, and then it is safe
     assert "were brought back" in sent.here("status", "--check", status=3).out
-    assert "too little was brought back" in sent.here("free", sent.out / "edf", "--dry-run", status=3).out
+    held_back = sent.here("free", sent.out / "edf", "--dry-run", status=3).out
+    assert "too little was brought back" in held_back
+    # followed literally, the advice supplies what is missing
+    assert re.search(r"\(next: ecogsafe verify \w{8} --store \S+ --deep\)", held_back)
     sent.here("verify", "--deep")
     assert "safe: the policy is met" in sent.here("status", "--check").out
     assert sent.here("free", sent.out / "edf", "--dry-run").out.count("would be deleted") >= 6

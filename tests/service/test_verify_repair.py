@@ -98,6 +98,8 @@ def test_sent_again_from_the_outbox(sent: SmallLab, store: MemoryStore) -> None:
     ended = unattended(sent)
     assert ended.status is ExitStatus.DONE
     assert (ended.counts["bad"], ended.counts["repaired"]) == (1, 1)
+    # nobody is told to do what this run does
+    assert [error.next.startswith("nothing: this run") for error in ended.errors()] == [True]
     assert bytes_in(store, FIRST) == before
     assert opened(sent, store, BETTER) == (sent.folder / "out" / SOURCE).read_bytes()
     assert at(sent, FIRST).bad_at is not None
@@ -164,6 +166,7 @@ def test_without_a_password_what_is_sealed_elsewhere_stays_there(sent: SmallLab,
     assert ended.status is ExitStatus.VERIFY_FAILED
     # the other one is here
     assert (ended.counts["repaired"], ended.counts["not_repaired"]) == (1, 1)
+    assert "could not be sent again: the lab key nobody is there to give" in ended.errors()[-1].message
 
 
 def test_a_bad_source_is_found_out_and_the_next_one_taken(

@@ -69,9 +69,9 @@ def _show(run: Run, request: AuditRequest) -> None:
     for row in reversed(rows):
         run.tell(_item(row, urls.get(row.store or "", row.store)))
     if request.object is None:
-        run.message = f"{len(rows):,} of {in_all:,} acts, the newest last"
+        run.message = f"{len(rows):,} of {_acts(in_all)}, the newest last"
     elif rows:
-        run.message = f"{len(rows):,} acts on this object, the newest last"
+        run.message = f"{_acts(len(rows))} on this object, the newest last"
     else:
         run.message = "no act on an object of this key or path is recorded"
 
@@ -111,14 +111,18 @@ def _check(run: Run, url: str | None, password: PasswordSource) -> None:
         run.tell(Item(action="audit", status="failed", message=problem))
     if found:
         run.tally.note(ExitStatus.VERIFY_FAILED)
-        run.message = f"the record is not as it was written: {len(found):,} problems"
+        run.message = f"the record is not as it was written: {len(found):,} problem{'' if len(found) == 1 else 's'}"
     elif sealed is None:
-        run.message = f"the chain of {rows:,} acts is whole; not seen: {_BLIND} (--from URL, with the password)"
+        run.message = f"the chain of {_acts(rows)} is whole; not seen: {_BLIND} (--from URL, with the password)"
     else:
         run.message = (
-            f"the chain of {rows:,} acts is whole, and the same as in the sealed snapshot up to act {sealed[0]:,}; "
-            f"not seen: whether the {rows - sealed[0]:,} after it were made anew or cut off"
+            f"the chain of {_acts(rows)} is whole, and the same as in the sealed snapshot up to act {sealed[0]:,}; "
+            f"not seen: whether what came after it ({_acts(rows - sealed[0])}) was made anew or cut off"
         )
+
+
+def _acts(number: int) -> str:
+    return f"{number:,} act" if number == 1 else f"{number:,} acts"
 
 
 def _against(run: Run, url: str, password: PasswordSource) -> tuple[int, list[str]]:

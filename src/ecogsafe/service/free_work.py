@@ -122,7 +122,9 @@ class Freeing:
         unsampled = sorted(proof.proven - sampled)
         why += [f"too little was brought back lately from {witnesses.url_of(store)}" for store in unsampled]
         why += [f"{url} {reason}" for url, reason in proof.unproven]
-        self.keep(file, "; ".join(why), f"ecogsafe status {code}")
+        # `status` may be content with places that did not answer now: what supplies the proof is told here
+        deep = [f"ecogsafe verify {code} --store {witnesses.url_of(store)} --deep" for store in unsampled]
+        self.keep(file, "; ".join(why), deep[0] if deep else f"ecogsafe status {code}")
         return False
 
     def _tell_bad(self, url: str, key: str, reason: str, repair: str) -> None:

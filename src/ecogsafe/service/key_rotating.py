@@ -170,9 +170,11 @@ def _tell_old(run: Run, identity: LabKey) -> None:
         message = f"{copies:,} copies there, {size:,} bytes, stay sealed to earlier lab keys"
         details = {"copies": copies, "bytes": size}
         run.tell(Item(action="key", status="note", store=url, message=message, details=details))
+    earlier = len(identity.identities) - 1
+    which = "the earlier lab key" if earlier == 1 else f"one of the {earlier} earlier lab keys"
     message = (
         f"{number:,} sealed copies, the journals, the snapshots and key copies of before, and uploads under way open "
-        f"with one of the {len(identity.identities) - 1} earlier lab keys, which lab-key.age goes on holding"
+        f"with {which}, which lab-key.age goes on holding"
     )
-    details = {"under_earlier_keys": number, "earlier_keys": len(identity.identities) - 1}
+    details = {"under_earlier_keys": number, "earlier_keys": earlier}
     run.tell(Item(action="key", status="note", message=message, details=details))

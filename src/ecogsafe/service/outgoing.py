@@ -116,9 +116,9 @@ def _folders_in(folder: Path) -> set[str]:
     try:
         return {entry.name for entry in os.scandir(folder) if entry.is_dir()}
     except NotADirectoryError as error:
-        raise UsageError("DIR", "is not a folder", next="check the path given with -d") from error
+        raise UsageError("DIR", "is not a folder", next="check the path") from error
     except FileNotFoundError as error:
-        raise UsageError("DIR", "there is no such folder", next="check the path given with -d") from error
+        raise UsageError("DIR", "there is no such folder", next="check the path") from error
     except OSError as error:
         raise UsageError(
             "DIR", f"cannot be read ({os.strerror(error.errno or 0)})", next="check its permissions"

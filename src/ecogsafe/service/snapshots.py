@@ -89,8 +89,9 @@ class Snapshots:
             try:
                 path = stack.enter_context(self._copied())
             except NoSpaceError as error:
-                for store in self._stores or [None]:
-                    self._fail(error, store)
+                places: Sequence[Store | None] = self._stores or (None,)
+                for place in places:
+                    self._fail(error, place)
                 return
             destinations = [Destination(store) for store in self._stores]
             for url in elsewhere:

@@ -141,7 +141,9 @@ def _tell_bad(
                 f"{connection.store.name}/{copy.key}",
                 reason,
                 safe="The other copies of this file are not affected",
-                next=f"ecogsafe verify {file.subject} --store {connection.store.url} --repair sends it again from a "
+                next="nothing: this run looks for a good copy and sends it again"
+                if will_repair
+                else f"ecogsafe verify {file.subject} --store {connection.store.url} --repair sends it again from a "
                 "good copy, beside the bad one",
             )
         )

@@ -94,8 +94,9 @@ def _put_first(run: Run, plan: Plan, checks: Checks, listings: Listings) -> None
 
 
 def _tell_sample(run: Run, request: VerifyRequest, plan: Plan) -> None:
+    whose, where = request.subject or "every subject", request.url or "every store"
     message = (
-        f"a sample of {request.sample:g} % of every subject at every store: {len(plan.chosen or ()):,} copies, the "
+        f"a sample of {request.sample:g} % of {whose} at {where}: {len(plan.chosen or ()):,} copies, the "
         f"oldest evidence first, drawn with --seed {request.seed}"
     )
     run.tell(Item(action="verify", status="note", message=message, details={"seed": request.seed}))

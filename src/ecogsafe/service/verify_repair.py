@@ -116,7 +116,7 @@ class _Repairs:
         except InterruptedRunError:
             raise
         except EcogsafeError as error:
-            self._give_up(pair, f"could not be sent again: {error.problem}", error.next)
+            self._give_up(pair, f"could not be sent again: {error.item} {error.problem}", error.next)
             return
         self._give_up(pair, self._sources.why_not(pair) or problem, "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,6 +26,9 @@ def report_usage(error: click.ClickException, *, as_json: bool) -> None:
         write_line(Summary(command="", exit_status=2, files={}, bytes=0, seconds=0.0, message=message))
         return
     context = getattr(error, "ctx", None)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return
     click.echo(f"ecogsafe: {_without_values(error)}", err=True)
     if context is not None:
         click.echo(f"Try: {context.command_path} --help", err=True)
@@ -33,13 +37,24 @@ def report_usage(error: click.ClickException, *, as_json: bool) -> None:
 def _without_values(error: click.ClickException) -> str:
     if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
         name = error.param.opts[0] if error.param is not None else "an option"
-        expected = error.param.type.name if error.param is not None else "another value"
+        expected = "another value" if error.param is None else _expected(error.param.type)
         return f"{name}: the value given does not fit (expected: {expected})"
     if isinstance(error, click.UsageError) and error.message.startswith("No such command"):
         return "there is no such command"
     if isinstance(error, click.UsageError) and "unexpected extra argument" in error.message:
         return "there are more arguments than this command takes"
     return error.format_message()
+
+
+def _expected(kind: click.ParamType[Any]) -> str:
+    """Return in a person's words what values an option takes."""
+    if isinstance(kind, click.Choice):
+        return " or ".join(str(choice) for choice in kind.choices)
+    for start, text in (("integer", "a whole number"), ("float", "a number")):
+        if kind.name.startswith(start):
+            least = getattr(kind, "min", None)
+            return text if least is None else f"{text} of at least {least}"
+    return kind.name
 
 
 def report_failure(event: ErrorEvent, *, as_json: bool) -> None:

@@ -94,6 +94,7 @@ class _Base(ABC):
         self.seen = Seen()
         # events come from sender and reader threads at once
         self._lock = threading.RLock()
+        self._last_failure = ""
 
     def emit(self, event: Event) -> None:
         """Count and show one event."""
@@ -106,6 +107,14 @@ class _Base(ABC):
                 if error.errno != errno.EIO:
                     raise
                 silence_terminal()
+
+    def _was_told(self, event: Event) -> bool:
+        """Return whether ``event`` is the item of the failure that was told just before, and says no more than it."""
+        if isinstance(event, ErrorEvent):
+            self._last_failure = event.message
+        if not isinstance(event, Item) or event.status != "failed" or not self._last_failure:
+            return False
+        return event.message.startswith(self._last_failure)
 
     @abstractmethod
     def _show(self, event: Event) -> None: ...
@@ -159,7 +168,7 @@ class LineRenderer(_Base):
         failed = isinstance(event, Summary) and event.exit_status != ExitStatus.DONE
         if self._quiet and not (wrong or failed):
             return
-        if is_detail(event) and not self._verbose:
+        if self._was_told(event) or (is_detail(event) and not self._verbose):
             return
         line = line_of(event)
         if line:
@@ -198,7 +207,7 @@ class TerminalRenderer(_Base):
             return
         if isinstance(event, Summary):
             self._stop_bar()
-        line = "" if self._is_routine(event) else line_of(event)
+        line = "" if self._was_told(event) or self._is_routine(event) else line_of(event)
         if line:
             self._print(line)
 
@@ -207,7 +216,7 @@ class TerminalRenderer(_Base):
         shown_by_the_line = (
             isinstance(event, Item)
             and event.status in ("done", "present")
-            and event.action in ("upload", "download", "verify", "adopt", "apply", "undo", "reidentify")
+            and event.action in ("upload", "download", "verify", "adopt", "apply", "undo", "reidentify", "free")
         )
         return not self._verbose and (shown_by_the_line or is_detail(event))
 

@@ -80,14 +80,20 @@ def _item(item: Item) -> str:
     what = item.path or item.key or item.subject or ""
     size = f"  {count_bytes(item.bytes)}" if item.bytes is not None else ""
     message = f"  {item.message}" if item.message else ""
+    # one run may work with several stores: every line says which one it is about
+    store = item.store if item.store and item.store not in item.message else ""
+    place = f"  {store}" if store else ""
     if item.details.get("next"):
         message += f" (next: {item.details['next']})"
     if item.action in _TOLD and item.status in ("note", "planned"):
         # these lines are read one below the other, as a table
         return f"{item.message}{f', {count_bytes(item.bytes)}' if item.bytes is not None else ''}"
     if item.status == "note":
-        return f"{what}{size}{message}".strip() if what else item.message
-    return f"{_MARKS.get(item.status, item.status)}  {item.action:8} {what}{size}{message}".rstrip()
+        if not what:
+            return f"{store}: {item.message}" if store and item.message else item.message
+        # a line about a whole subject says itself what it is about
+        return f"{what}{size}{place if item.path or item.key else ''}{message}".strip()
+    return f"{_MARKS.get(item.status, item.status)}  {item.action:8} {what}{size}{place}{message}".rstrip()
 
 
 def _check(item: Item) -> str:
