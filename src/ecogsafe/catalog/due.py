@@ -193,8 +193,8 @@ def holds_sealed(tx: Transaction, store_ids: Collection[str], subject: str | Non
 def has_good_beside() -> ColumnElement[bool]:
     """Return the condition that a bad copy is made up for in its store.
 
-    A good copy stands there that is proven to be the same content; or, for a volume of an archive, every file of it is in another
-    good volume there.
+    A good copy stands there that is proven to be the same content; or, for a volume of an archive, every file of it
+    is in another good volume there.
     """
     beside = copies.alias()
     same = exists().where(

@@ -117,7 +117,7 @@ def _check(run: Run, url: str | None, password: PasswordSource) -> None:
     else:
         run.message = (
             f"the chain of {_acts(rows)} is whole, and the same as in the sealed snapshot up to act {sealed[0]:,}; "
-            f"not seen: whether what came after it ({_acts(rows - sealed[0])}) was made anew or cut off"
+            f"not seen: whether what came after it ({_acts(rows - sealed[0])} now) was made anew or cut off"
         )
 
 

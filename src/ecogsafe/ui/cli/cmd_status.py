@@ -36,7 +36,8 @@ def _status(shell: Shell, code: str | None, emit: EventSink, *, watch: bool, che
         if shell.as_json:
             for item in as_items(report):
                 emit(item)
-        else:
+        elif not (shell.quiet and check and not report.unsafe):
+            # from cron, good news makes no mail
             if watch:
                 click.clear()
             say("\n".join(lines_of(report)))

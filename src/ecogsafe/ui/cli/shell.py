@@ -38,6 +38,7 @@ class Shell:
         self.as_json = as_json
         self.yes = yes
         self.stop = threading.Event()
+        self.quiet = quiet
         self.renderer = self._renderer(as_json=as_json, quiet=quiet, verbose=verbose)
         self._home_option = home
 
