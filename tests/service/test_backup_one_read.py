@@ -127,8 +127,10 @@ def test_an_archive_that_hangs_does_not_stop_the_others(
     assert others == [10], "the clips waited for the archive"
     assert ended.status is ExitStatus.DONE, ended.errors()
     assert whereabouts(ended) == {ONE: {}, TWO: {}}
-    # how much was read together says nothing here: who waits for a moment only is left behind on a slow machine
-    assert outbox_bytes(lab) < reads.total
+    # every byte once, and what is said to have been read again: by the archive that was left behind, and once more of
+    # a part that it had in hand when it was detached
+    assert reads.total == outbox_bytes(lab) + ended.counts["bytes_read_again"]
+    assert reads.total <= 3 * outbox_bytes(lab)
     assert ended.counts["bytes_read_again"] > 0
     assert archived(lab) == in_outbox(lab)
 
