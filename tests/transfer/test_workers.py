@@ -236,6 +236,6 @@ def test_few_files_and_places_of_this_process_alone_need_no_worker(
     with bench.context() as context:
         assert {o.status for o in send_all(context, clips(bench, place))} == {Status.DONE}
     here = replace(folder_place(bench, "b"), order=None)
-    monkeypatch.setattr(pipeline, "LEAST_FOR_WORKERS", 10)
+    monkeypatch.setattr(hiring, "LEAST_FOR_WORKERS", 10)
     with bench.context() as context:
         assert {o.status for o in send_all(context, clips(bench, here))} == {Status.DONE}

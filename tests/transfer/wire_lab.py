@@ -64,8 +64,8 @@ if "ecogsafe" in " ".join(sys.orig_argv):
         s3_wire.READ_TIMEOUT_S = s3_wire.RECEIVING_TIMEOUT_S = float(os.environ["LAB_READ_TIMEOUT_S"])
     retrying.Backoff.pause_s = lambda self, failures, chance: 0.05 * chance
     if "ecogsafe.transfer.worker" not in " ".join(sys.orig_argv):
-        from ecogsafe.transfer import pipeline
-        pipeline.LEAST_FOR_WORKERS = 8
+        from ecogsafe.transfer import hiring
+        hiring.LEAST_FOR_WORKERS = 8
 """
 
 

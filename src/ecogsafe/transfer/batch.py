@@ -25,13 +25,10 @@ from ecogsafe.transfer.packing import Going, Job, Made, Packed, Packer, Readable
 from ecogsafe.transfer.pool import LOOK_EVERY_S
 from ecogsafe.transfer.senders import Senders
 from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
+from ecogsafe.transfer.worker_errors import WorkerGoneError
 
 #: what a sealed object is larger than its file, at most, apart from the tags of its chunks: header and nonce, bytes
 _HEADER_ROOM = 4096
-
-
-class WorkerGoneError(Exception):
-    """The process that was to pack or send ended; what became of the objects only the store knows."""
 
 
 @dataclass(slots=True)

@@ -13,9 +13,11 @@ from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import EcogsafeError
 from ecogsafe.stores.protocol import Buffer
 from ecogsafe.transfer.context import TransferContext
+from ecogsafe.transfer.part_bytes import DistantPart
 from ecogsafe.transfer.pool import LOOK_EVERY_S, PooledPart
 from ecogsafe.transfer.senders import Senders
 from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
+from ecogsafe.transfer.worker_errors import WorkerGoneError
 
 
 class Crew:
@@ -102,7 +104,7 @@ class Carrier:
         with self._changed:
             self.error = self.error or error
 
-    def carry(self, pooled: PooledPart, send: Callable[[Buffer], None]) -> None:
+    def carry(self, pooled: PooledPart, send: Callable[[Buffer | DistantPart], None]) -> None:
         """Let ``send`` have the bytes of ``pooled`` on a thread of this store."""
         with self._changed:
             if not self._held:
@@ -110,7 +112,7 @@ class Carrier:
             self._held.add(pooled)
         self.crew.senders.send(self.place.store_id, self._carry, pooled, send)
 
-    def _carry(self, pooled: PooledPart, send: Callable[[Buffer], None]) -> int:
+    def _carry(self, pooled: PooledPart, send: Callable[[Buffer | DistantPart], None]) -> int:
         """Return the bytes that were sent."""
         is_through = False
         sent = 0
@@ -126,7 +128,7 @@ class Carrier:
             self.fail(error)
         except BaseException as error:  # noqa: BLE001  told by the thread that reads the file
             self.bug = error
-            if self.detached:
+            if self.detached and not isinstance(error, WorkerGoneError):
                 # the file went on without this place: told at the end of the run
                 self.crew.senders.bugs.append(error)
         finally:

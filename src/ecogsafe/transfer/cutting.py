@@ -90,11 +90,17 @@ class SealedForm:
     grain = CHUNK_BYTES
 
     def __init__(self, layout: SealedLayout, file_key: FileKey, size: int) -> None:
+        self._layout = layout
+        self._file_key = file_key
         self._sealer = ChunkSealer(file_key, layout.payload_nonce)
         self.prefix = layout.prefix
         self.source_size = size
         self.object_size = layout.object_size()
         self._last = layout.chunk_count() - 1
+
+    def __reduce__(self) -> tuple[type[SealedForm], tuple[SealedLayout, FileKey, int]]:
+        """Say how it is made again in another process of the run; a cipher cannot go there."""
+        return SealedForm, (self._layout, self._file_key, self.source_size)
 
     def object_offset(self, offset: int) -> int:
         """Return where the chunk begins."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ecogsafe.catalog import files
 from ecogsafe.catalog.files import SeenFile
 from ecogsafe.core.errors import EcogsafeError, InterruptedRunError, SourceChangedError
 from ecogsafe.transfer.carrier import Crew
 from ecogsafe.transfer.context import TransferContext
-from ecogsafe.transfer.lane import Lane, SealingChangedError
+from ecogsafe.transfer.lane import Lane, SealingChangedError, interrupted
 from ecogsafe.transfer.noting import note_file, seen
 from ecogsafe.transfer.parts import SINGLE_REQUEST_LIMIT
 from ecogsafe.transfer.reading import PrefixDigests, read_once
@@ -18,6 +19,10 @@ from ecogsafe.transfer.single import send_whole
 from ecogsafe.transfer.source import Source
 from ecogsafe.transfer.unfinished import Opened, Opening, unfinished
 from ecogsafe.transfer.work import Outcome, Shipment, Status
+from ecogsafe.transfer.worker_errors import WorkerGoneError
+
+if TYPE_CHECKING:
+    from ecogsafe.transfer.cutters import Cutters
 
 
 def largest_whole() -> int:
@@ -25,8 +30,16 @@ def largest_whole() -> int:
     return SINGLE_REQUEST_LIMIT
 
 
-def send_file(context: TransferContext, shipment: Shipment, senders: Senders) -> list[Outcome]:
-    """Read ``shipment`` once and return what became of it at each place; no failure is raised but a bug's."""
+def send_file(
+    context: TransferContext, shipment: Shipment, senders: Senders, cutters: Cutters | None = None
+) -> list[Outcome]:
+    """Read ``shipment`` once and return what became of it at each place; no failure is raised but a bug's.
+
+    Parameters
+    ----------
+    cutters
+        Processes that read it; None: it is read here.
+    """
     try:
         source = shipment.open_source()
     except EcogsafeError as error:
@@ -35,25 +48,27 @@ def send_file(context: TransferContext, shipment: Shipment, senders: Senders) ->
         if source.size <= SINGLE_REQUEST_LIMIT and not unfinished(context, shipment):
             return send_whole(Crew(context, shipment, senders), source)
         try:
-            return _send_in_parts(Crew(context, shipment, senders), source)
+            return _send_in_parts(Crew(context, shipment, senders), source, cutters)
+        except WorkerGoneError:
+            context.tell("upload", "the process that read it ended; it is read here", key=shipment.path)
         except SealingChangedError as error:
             if not source.rereadable:
                 raise
             context.tell("upload", str(error), key=shipment.path)
-            return _send_in_parts(Crew(context, shipment, senders), source)
+        return _send_in_parts(Crew(context, shipment, senders), source)
     except EcogsafeError as error:
         return _all_failed(shipment, error)
     finally:
         source.close()
 
 
-def _send_in_parts(crew: Crew, source: Source) -> list[Outcome]:
+def _send_in_parts(crew: Crew, source: Source, cutters: Cutters | None = None) -> list[Outcome]:
     context, shipment = crew.context, crew.shipment
     context.meter.file_begins(shipment.path, source.size * len(shipment.places))
     file_id = note_file(context, shipment, source, sha256=None)
     opened = Opening(crew, stat=source.stat, file_id=file_id).open()
     try:
-        sha256 = _feed(crew, source, opened.lanes)
+        sha256 = _feed(crew, source, opened.lanes, cutters)
         crew.settle()
         if sha256 is None:
             return _ends(opened)
@@ -74,25 +89,35 @@ def _send_in_parts(crew: Crew, source: Source) -> list[Outcome]:
                 lane.release()
 
 
-def _feed(crew: Crew, source: Source, lanes: list[Lane]) -> str | None:
-    """Read the source once through every lane; return its SHA-256 once it is proven unchanged."""
+def _feed(crew: Crew, source: Source, lanes: list[Lane], cutters: Cutters | None) -> str | None:
+    """Have the source read once through every lane; return its SHA-256 once it is proven unchanged."""
+    order = crew.shipment.order
+    try:
+        if cutters is None or order is None or not lanes:
+            return _read_here(crew, source, lanes)
+        sha256 = cutters.read(order, source.stat, lanes)
+        for lane in lanes:
+            lane.settle_rows()
+        return sha256
+    finally:
+        for lane in lanes:
+            lane.let_go()
 
+
+def _read_here(crew: Crew, source: Source, lanes: list[Lane]) -> str | None:
     digests = PrefixDigests(stop for lane in lanes for stop in lane.stops())
 
     def take(piece: bytes) -> bool:
         if crew.context.stop.is_set():
-            raise InterruptedRunError(crew.shipment.path, "was interrupted", safe="Parts already there are kept")
+            raise interrupted(crew.shipment.path)
         for lane in lanes:
             lane.feed(piece, digests)
         return not all(lane.over for lane in lanes)
 
-    try:
-        sha256 = read_once(crew.shipment, source, take, digests) if lanes else None
-        for lane in lanes:
-            lane.end(digests)
-    finally:
-        for lane in lanes:
-            lane.let_go()
+    watch = crew.shipment.text_watch() if crew.shipment.text_watch else None
+    sha256 = read_once(source, take, watch=watch, digests=digests) if lanes else None
+    for lane in lanes:
+        lane.end(digests)
     return sha256
 
 

@@ -26,6 +26,7 @@ from ecogsafe.crypt.checksums import combine
 from ecogsafe.stores.protocol import Buffer, ObjectInfo, UploadedPart
 from ecogsafe.transfer.carrier import Carrier, Crew
 from ecogsafe.transfer.completion import end_upload, record_stored, settle_doubt
+from ecogsafe.transfer.part_bytes import DistantPart
 from ecogsafe.transfer.parts import PartRange
 from ecogsafe.transfer.work import Outcome, Place
 
@@ -66,7 +67,13 @@ class PartUpload(Carrier):
         self.reused_parts = len(acknowledged)
 
     def send(
-        self, place: PartRange, crc64: int, noted: Future[None], body: Buffer, *, stands_for: int | None = None
+        self,
+        place: PartRange,
+        crc64: int,
+        noted: Future[None],
+        body: Buffer | DistantPart,
+        *,
+        stands_for: int | None = None,
     ) -> None:
         """Send one part as soon as its row is ``noted``, and have its acknowledgement noted.
 
@@ -82,7 +89,11 @@ class PartUpload(Carrier):
         if self._named is not None:
             self._named.result()
         self._check_acks(wait=False)
-        part = self.place.store.put_part(self.key, self.upload_id, place.number, body, offset=place.start, crc64=crc64)
+        where = self.key, self.upload_id, place.number
+        if isinstance(body, DistantPart):
+            part = body.put(self.place.store_id, *where, offset=place.start, crc64=crc64)
+        else:
+            part = self.place.store.put_part(*where, body, offset=place.start, crc64=crc64)
         row = AckRow(self.row.token, place.number, part.etag, self.row.fence)
         ack = self.context.ledger.submit_row(uploads.add_acks, row)
         with self._changed:

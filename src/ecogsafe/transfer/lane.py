@@ -23,6 +23,7 @@ from ecogsafe.transfer.carrier import Crew
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.cutting import CutPart, Form, PartCutter, PlainForm, SealedForm
 from ecogsafe.transfer.in_parts import PartUpload
+from ecogsafe.transfer.part_bytes import DistantPart
 from ecogsafe.transfer.parts import PartRange, part_ranges
 from ecogsafe.transfer.pool import PooledPart
 from ecogsafe.transfer.reading import PrefixDigests
@@ -62,9 +63,9 @@ class Lane:
         self.context = crew.context
         self.sealing = sealing
         self.uploads: list[PartUpload] = []
-        self._form = form
-        self._cutter = PartCutter(form, sealing.part_size, self._room_for)
-        self._ranges = part_ranges(sealing.object_size, sealing.part_size)
+        self.form = form
+        self._cutter = PartCutter(form, sealing.part_size, self._memory_for)
+        self.ranges = part_ranges(sealing.object_size, sealing.part_size)
         self._rows = dict(rows)
         #: bytes of the pool taken for the part that is being made
         self._room = 0
@@ -75,7 +76,7 @@ class Lane:
         """Let a place take part."""
         self.uploads.append(upload)
         self.crew.members.append(upload)
-        reused = sum(r.length for r in self._ranges if r.number in upload.acknowledged)
+        reused = sum(r.length for r in self.ranges if r.number in upload.acknowledged)
         if reused:
             self.context.meter.bytes_moved(reused, over_the_wire=False)
 
@@ -86,7 +87,10 @@ class Lane:
 
     def stops(self) -> Iterator[int]:
         """Yield where in the source the digest is needed: at the end of what each part is made of."""
-        return (self._form.source_needed(place.stop) for place in self._ranges)
+        return (self._needed_for(place) for place in self.ranges)
+
+    def _needed_for(self, place: PartRange) -> int:
+        return self.form.source_needed(place.stop)
 
     def feed(self, piece: bytes, digests: PrefixDigests) -> None:
         """Take the next source bytes, which ``digests`` has seen."""
@@ -94,13 +98,20 @@ class Lane:
             self.let_go()
             return
         for cut in self._cutter.feed(piece):
-            self._dispatch(cut, digests)
+            self._take_cut(cut, digests)
 
     def end(self, digests: PrefixDigests) -> None:
         """The source has ended: cut what is left, and wait for every row to be durable."""
         if not self.over:
             for cut in self._cutter.finish():
-                self._dispatch(cut, digests)
+                self._take_cut(cut, digests)
+        self.settle_rows()
+
+    def _take_cut(self, cut: CutPart, digests: PrefixDigests) -> None:
+        self.take(cut.place, cut.body, cut.crc64, digests.at(self._needed_for(cut.place)))
+
+    def settle_rows(self) -> None:
+        """Wait until the row of every part is durable."""
         while self._noting:
             self._noting.popleft().result()
 
@@ -128,7 +139,7 @@ class Lane:
                 upload.complete,
                 self.sealing,
                 self._rows,
-                self._ranges,
+                self.ranges,
                 note=note,
                 sha256=sha256,
             )
@@ -155,44 +166,62 @@ class Lane:
     def _wanting(self, number: int) -> list[PartUpload]:
         return [upload for upload in self.uploads if not upload.over and number not in upload.acknowledged]
 
-    def _room_for(self, place: PartRange) -> memoryview | None:
-        """Return memory for a part, None if no place wants it; waits for the pool."""
+    def acquire_room(self, place: PartRange) -> bool:
+        """Take room in the pool for a part, unless no place wants it; waits for the pool."""
         if not self._wanting(place.number):
-            return None
+            return False
         pool, stop = self.context.pool, self.context.stop
         has_begun = self.crew.parts_begun > 0
         if not pool.acquire(place.length, give_up=lambda: stop.is_set() or self.over, has_begun=has_begun):
             if stop.is_set():
-                raise InterruptedRunError(self.crew.shipment.path, "was interrupted", safe="Parts sent are kept")
-            return None
+                raise interrupted(self.crew.shipment.path)
+            return False
         self._keep_room(place.length)
-        return pool.memory(place.length)
+        return True
 
-    def _dispatch(self, cut: CutPart, digests: PrefixDigests) -> None:
-        """Hand a part to the senders, after proof that it is what was sealed under this key before."""
-        number = cut.place.number
-        known = self._rows.get(number)
-        digest = digests.at(self._form.source_needed(cut.place.stop))
+    def _memory_for(self, place: PartRange) -> memoryview | None:
+        return self.context.pool.memory(place.length) if self.acquire_room(place) else None
+
+    def take(self, place: PartRange, body: memoryview | DistantPart | None, crc64: int, digest: bytes) -> None:
+        """Hand a part to the senders, after proof that it is what was sealed under this key before.
+
+        Parameters
+        ----------
+        body
+            Its room was taken with `acquire_room`; None if nobody wanted it.
+        digest
+            SHA-256 of the source up to the last byte that the part is made of.
+        """
+        if self.over:
+            self._refuse(body)
+            return
+        known = self._rows.get(place.number)
         if known is not None and known.prefix_sha256 != digest:
+            self._refuse(body)
             raise _changed(self.crew.shipment.path)
         while self._noting and self._noting[0].done():
             self._noting.popleft().result()
-        wanting = self._wanting(number)
-        if cut.body is None or not wanting:
-            self.let_go()
+        wanting = self._wanting(place.number)
+        if body is None or not wanting:
+            self._refuse(body)
             return
         row = PartRow(
             sealing_id=self.sealing.id,
-            number=number,
+            number=place.number,
             prefix_sha256=digest,
-            length=len(cut.body),
-            crc64=cut.crc64,
+            length=len(body),
+            crc64=crc64,
         )
         noted = self._note(row, known)
-        pooled = PooledPart(self.context.pool, cut.body, wanting)
+        pooled = PooledPart(self.context.pool, body, wanting)
         self._keep_room(0)
         for upload in wanting:
-            upload.carry(pooled, partial(upload.send, cut.place, cut.crc64, noted))
+            upload.carry(pooled, partial(upload.send, place, crc64, noted))
+
+    def _refuse(self, body: memoryview | DistantPart | None) -> None:
+        if isinstance(body, DistantPart):
+            body.let_go(may_be_read=False)
+        self.let_go()
 
     def _note(self, row: PartRow, known: PartRow | None) -> Future[None]:
         """Begin to make the row of a part durable: its first byte waits for that."""
@@ -205,6 +234,11 @@ class Lane:
         noted: Future[None] = Future()
         noted.set_result(None)
         return noted
+
+
+def interrupted(path: str) -> InterruptedRunError:
+    """Return what is told of a file that was stopped under way."""
+    return InterruptedRunError(path, "was interrupted", safe="Parts already there are kept")
 
 
 def _changed(path: str) -> SealingChangedError:

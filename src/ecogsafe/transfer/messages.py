@@ -84,7 +84,3 @@ class Trouble(NamedTuple):
     store: str
     #: "" where nobody need be told, but that it was asked again
     message: str
-
-
-class WorkerBugError(Exception):
-    """A bug that a worker met: its kind and where, without the message, which may name something private."""

@@ -6,7 +6,6 @@ them, worker processes do the work (`workers`).
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -28,27 +27,23 @@ from ecogsafe.stores.retrying import Retrying, Wait
 from ecogsafe.transfer import file_job
 from ecogsafe.transfer.batch import Batch, Ended, bug_met
 from ecogsafe.transfer.context import TransferContext
-from ecogsafe.transfer.messages import Begin
+from ecogsafe.transfer.hiring import hire_cutters, hire_workers, is_small
 from ecogsafe.transfer.packing import LocalPacker, Packer
 from ecogsafe.transfer.parts import MIB
 from ecogsafe.transfer.senders import DEFAULT_SENDERS, OVERLOAD, Senders
 from ecogsafe.transfer.single import ShippedFile
-from ecogsafe.transfer.store_order import StoreOrder
 from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
 
 if TYPE_CHECKING:
-    from ecogsafe.transfer.workers import Workers
+    from ecogsafe.transfer.cutters import Cutters
 
 #: large files read at once
 DEFAULT_READERS = 4
 #: a batch ends at so many files or bytes; a file that is larger is a batch of its own
 BATCH_FILES = 256
 BATCH_BYTES = 8 * MIB
-#: fewer small files are through before a worker process is ready
-LEAST_FOR_WORKERS = 200
 #: batches in hand for each worker: one is packed, one is announced, one is sent
 _AHEAD = 3
-_MOST_WORKERS = 8
 #: files in a row that a store forbids; the next one would fare no better
 _ENOUGH_REFUSALS = 3
 #: how often it is seen whether a window of the day has opened, seconds
@@ -62,6 +57,7 @@ def send_all(
     readers: int = DEFAULT_READERS,
     senders: int = DEFAULT_SENDERS,
     workers: int | None = None,
+    cutters: int | None = None,
 ) -> Generator[Outcome, None, None]:
     """Send every shipment and yield the end of each file at each place, in the order of completion.
 
@@ -74,6 +70,8 @@ def send_all(
     workers
         Processes for small files; None: as many as there are processors, if there are many small files and
         the places can be reached from another process.
+    cutters
+        Processes that read and seal large files; None: as many as there are processors, if there is enough to read.
 
     Raises
     ------
@@ -83,18 +81,24 @@ def send_all(
     waiting = list(shipments)
     stores = {place.store_id: place.store for shipment in waiting for place in shipment.places}
     with ExitStack() as stack:
-        threads = stack.enter_context(Senders(senders, context.pace))
+        threads = Senders(senders, context.pace)
+        cutting = hire_cutters(context, waiting, threads, count=cutters)
+        if cutting is not None:
+            # it ends when no thread waits for it any more
+            stack.enter_context(cutting)
+        stack.enter_context(threads)
         for store_id, store in stores.items():
             if isinstance(store, Retrying):
                 stack.enter_context(store.telling(partial(_troubled, context, threads, store_id)))
         local = LocalPacker(stores, context.recipients, threads, context.stop)
-        hired = _hire(context, waiting, per_store=senders, count=workers, instead=local)
+        hired = hire_workers(context, waiting, per_store=senders, count=workers, instead=local)
         if hired is not None:
             stack.enter_context(hired)
         lots = readers if hired is None else hired.count * _AHEAD
         pool = stack.enter_context(ThreadPoolExecutor(readers + lots, "reader"))
         try:
-            yield from _Round(context, threads, pool, hired or local, readers=readers, lots=lots).run(waiting)
+            run = _Round(context, threads, pool, hired or local, cutting, readers=readers, lots=lots)
+            yield from run.run(waiting)
         except BaseException:
             context.stop.set()
             raise
@@ -114,52 +118,6 @@ def _troubled(context: TransferContext, senders: Senders, store_id: str, wait: W
     context.meter.asked_again()
     if wait.code in OVERLOAD:
         senders.troubled(store_id)
-
-
-def _worker_waits(context: TransferContext, store: str, message: str) -> None:
-    context.meter.asked_again()
-    if message:
-        context.tell("store", message, store=store)
-
-
-def _hire(
-    context: TransferContext,
-    shipments: Sequence[Shipment],
-    *,
-    per_store: int,
-    count: int | None,
-    instead: LocalPacker,
-) -> Workers | None:
-    """Return worker processes, if there is enough for them to do and they can do it."""
-    if context.pace.rate is not None:
-        # one process is enough for a line that is shared, and accounts for every byte
-        return None
-    small = [s for s in shipments if _is_small(s) and s.order is not None]
-    places = {place.store_id: place for shipment in small for place in shipment.places}
-    orders: dict[str, StoreOrder] = {i: place.order for i, place in places.items() if place.order is not None}
-    if count is None:
-        count = min(_processors(), _MOST_WORKERS) if len(small) >= LEAST_FOR_WORKERS and _processors() > 1 else 0
-    if not count or not small or len(orders) < len(places):
-        return None
-    from ecogsafe.transfer.workers import Workers
-
-    begin = Begin(tuple(context.recipients), orders, -(-per_store // count), context.pace.window)
-    roots = {shipment.order.root for shipment in small if shipment.order is not None}
-    return Workers(
-        begin,
-        roots,
-        count,
-        instead=instead,
-        tell=partial(_worker_waits, context),
-    )
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _is_small(shipment: Shipment) -> bool:
-    return shipment.size <= file_job.largest_whole()
 
 
 @dataclass(slots=True)
@@ -185,6 +143,7 @@ class _Round:
         senders: Senders,
         pool: ThreadPoolExecutor,
         packer: Packer,
+        cutters: Cutters | None,
         *,
         readers: int,
         lots: int,
@@ -193,6 +152,7 @@ class _Round:
         self._senders = senders
         self._pool = pool
         self._packer = packer
+        self._cutters = cutters
         self._readers = readers
         self._lots = lots
         self._lot_files = 1
@@ -262,7 +222,7 @@ class _Round:
         return lost is not None and type(outcome.error) is type(lost)
 
     def _fits_a_lot(self, shipment: Shipment) -> bool:
-        return _is_small(shipment) and (shipment.order is not None or isinstance(self._packer, LocalPacker))
+        return is_small(shipment) and (shipment.order is not None or isinstance(self._packer, LocalPacker))
 
     def _begin(self) -> None:
         """Give every thread that is free something to do."""
@@ -298,7 +258,7 @@ class _Round:
         return None
 
     def _send_single(self, shipment: Shipment) -> Ended:
-        return Ended(outcomes=file_job.send_file(self._context, shipment, self._senders))
+        return Ended(outcomes=file_job.send_file(self._context, shipment, self._senders, self._cutters))
 
     def _send_lot(self, lot: Sequence[Shipment]) -> Ended:
         """Send a lot, but for what an earlier run left unfinished in parts."""

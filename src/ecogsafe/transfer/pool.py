@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ecogsafe.stores.protocol import Buffer
 from ecogsafe.transfer.memory import Memory
+from ecogsafe.transfer.part_bytes import DistantPart
 from ecogsafe.transfer.parts import MIB
 
 #: bytes of parts held at once; DESIGN 5.8 names 192 MiB, with which a run beside slow stores exceeds 300 MB in all
@@ -139,7 +140,7 @@ class PooledPart:
         Its room was taken with `PartPool.acquire`; a view came from `PartPool.memory`.
     """
 
-    def __init__(self, pool: PartPool, body: Buffer, holders: Iterable[Holder]) -> None:
+    def __init__(self, pool: PartPool, body: Buffer | DistantPart, holders: Iterable[Holder]) -> None:
         self._pool = pool
         self._body = body
         self._size = len(body)
@@ -148,7 +149,7 @@ class PooledPart:
         self._lock = threading.Lock()
         pool.count_holders(self._holders)
 
-    def body_for(self, holder: Holder) -> Buffer | None:
+    def body_for(self, holder: Holder) -> Buffer | DistantPart | None:
         """Return the bytes, None if ``holder`` let go of them before."""
         with self._lock:
             return self._body if holder in self._holders else None
@@ -174,6 +175,8 @@ class PooledPart:
         self._pool.discount_holder(holder)
         if not is_last:
             return
-        if isinstance(body, memoryview) and not self._may_be_read:
+        if isinstance(body, DistantPart):
+            body.let_go(may_be_read=self._may_be_read)
+        elif isinstance(body, memoryview) and not self._may_be_read:
             self._pool.reuse(body)
         self._pool.release(self._size)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from ecogsafe.transfer.source import Source
-from ecogsafe.transfer.work import Shipment
+
+if TYPE_CHECKING:
+    from ecogsafe.transfer.work import TextWatch
 
 
 class PrefixDigests:
@@ -54,7 +57,7 @@ class PrefixDigests:
 
 
 def read_once(
-    shipment: Shipment, source: Source, take: Callable[[bytes], bool], digests: PrefixDigests | None = None
+    source: Source, take: Callable[[bytes], bool], *, watch: TextWatch | None, digests: PrefixDigests
 ) -> str | None:
     """Read ``source`` to its end and prove that it did not change meanwhile.
 
@@ -62,6 +65,8 @@ def read_once(
     ----------
     take
         Gets each piece; a false answer says that nobody wants more.
+    watch
+        Of a file that goes plain.
     digests
         Gets each piece before ``take``.
 
@@ -74,8 +79,6 @@ def read_once(
     SourceChangedError
         It is not what it was when it was opened, or its text is not what was cleared.
     """
-    watch = shipment.text_watch() if shipment.text_watch else None
-    digests = digests or PrefixDigests()
     offset = 0
     for piece in source.pieces():
         digests.update(piece)

@@ -153,7 +153,7 @@ class FileSource:
             except OSError as error:
                 raise _unreadable(self.name, error) from error
             if not count:
-                raise _changed(self.name)
+                raise changed(self.name)
             done += count
 
     def _read(self, size: int, offset: int) -> bytes:
@@ -162,7 +162,7 @@ class FileSource:
         except OSError as error:
             raise _unreadable(self.name, error) from error
         if not piece:
-            raise _changed(self.name)
+            raise changed(self.name)
         return piece
 
     def forget_before(self, offset: int) -> None:
@@ -174,14 +174,14 @@ class FileSource:
     def check_unchanged(self) -> None:
         """Compare the open file, and what now stands under its name, with the state at opening."""
         if source_stat(os.fstat(self._fd)) != self.stat:
-            raise _changed(self.name)
+            raise changed(self.name)
         try:
             with folder_below(self._root, self._relative.parts[:-1]) as folder:
                 now = os.stat(self._relative.name, dir_fd=folder, follow_symlinks=False)
         except OSError as error:
-            raise _changed(self.name) from error
+            raise changed(self.name) from error
         if source_stat(now) != self.stat:
-            raise _changed(self.name)
+            raise changed(self.name)
 
     def close(self) -> None:
         """Close the file; may be called twice."""
@@ -199,7 +199,8 @@ class FileSource:
         self.close()
 
 
-def _changed(name: str) -> SourceChangedError:
+def changed(name: str) -> SourceChangedError:
+    """Return the error of a file that is no longer what it was when it was opened."""
     return SourceChangedError(
         name,
         "changed while it was read",

@@ -13,14 +13,10 @@ import os
 import queue
 import sys
 import threading
-import traceback
 from collections.abc import Sequence
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import TypeVar
 
-from ecogsafe.core.clock import monotonic
 from ecogsafe.core.errors import EcogsafeError
 from ecogsafe.stores.protocol import Store
 from ecogsafe.stores.retrying import Wait
@@ -35,16 +31,13 @@ from ecogsafe.transfer.messages import (
     Stop,
     Trouble,
     WasMade,
-    WorkerBugError,
 )
 from ecogsafe.transfer.pace import Pace
 from ecogsafe.transfer.packing import Going, LocalPacked, LocalPacker, Made, SentOrNot
 from ecogsafe.transfer.senders import OVERLOAD, Senders
+from ecogsafe.transfer.wait_notes import WaitNotes
+from ecogsafe.transfer.worker_errors import without_bug
 
-T = TypeVar("T")
-#: a store in trouble is told of at most this often, and only if it is waited for so long, seconds
-_TELL_EVERY_S = 10.0
-_TELL_FROM_S = 1.0
 #: objects made before garbage is looked for: next to none of what a file needs is left over from it
 _GARBAGE_EVERY = 20_000
 
@@ -69,7 +62,7 @@ class _Worker:
         self._connection = connection
         self._begin = begin
         self._stop = threading.Event()
-        self._told_wait = -_TELL_EVERY_S
+        self._notes = WaitNotes()
         self._sending = threading.Lock()
         self._orders: queue.SimpleQueue[Pack | None] = queue.SimpleQueue()
         self._senders = Senders(begin.per_store, Pace(begin.window, stop=self._stop))
@@ -88,14 +81,9 @@ class _Worker:
             )
 
     def _note_wait(self, store_id: str, wait: Wait) -> None:
-        """Slow down, and tell of a store in trouble; a person is not told of everyone's pause on every thread."""
         if wait.code in OVERLOAD:
             self._senders.troubled(store_id)
-        message = ""
-        if wait.pause_s >= _TELL_FROM_S and monotonic() - self._told_wait >= _TELL_EVERY_S:
-            self._told_wait = monotonic()
-            message = wait.text
-        self._tell(Trouble(wait.store, message))
+        self._tell(Trouble(wait.store, self._notes.message(wait)))
 
     def run(self) -> None:
         threading.Thread(target=self._listen, name="listener", daemon=True).start()
@@ -103,7 +91,7 @@ class _Worker:
             packed = self._packer.pack(order.jobs)
             if any(isinstance(made, Made) for made in packed.made):
                 self._packed[order.number] = packed
-            self._tell(WasMade(order.number, [_without_bug(made) for made in packed.made]))
+            self._tell(WasMade(order.number, [without_bug(made) for made in packed.made]))
         self._senders.close()
 
     def _listen(self) -> None:
@@ -131,7 +119,7 @@ class _Worker:
 
         def deliver(results: list[tuple[int, SentOrNot]]) -> None:
             nonlocal left
-            self._tell(Results(number, [(position, _without_bug(result)) for position, result in results]))
+            self._tell(Results(number, [(position, without_bug(result)) for position, result in results]))
             with self._sending:
                 left -= len(results)
                 if not left:
@@ -142,15 +130,6 @@ class _Worker:
     def _tell(self, message: WasMade | Results | Trouble) -> None:
         with self._sending:
             self._connection.send(message)
-
-
-def _without_bug(result: T) -> T | WorkerBugError:
-    """Return ``result``, or what may be said of it where it is an error that is not one of ours."""
-    if not isinstance(result, BaseException) or isinstance(result, EcogsafeError):
-        return result
-    frames = traceback.extract_tb(result.__traceback__)[-6:]
-    where = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
-    return WorkerBugError(f"{type(result).__name__} at {where}")
 
 
 if __name__ == "__main__":

@@ -8,17 +8,15 @@ sending is asked for at the store.
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing.connection import Pipe
 
-from ecogsafe.transfer.batch import WorkerGoneError
 from ecogsafe.transfer.messages import Begin, Drop, End, Failed, Order, Pack, Results, Send, Stop, Trouble, WasMade
 from ecogsafe.transfer.packing import Deliver, Going, Job, LocalPacker, MadeOrNot, Packed, SentOrNot
+from ecogsafe.transfer.processes import begin_process
+from ecogsafe.transfer.worker_errors import WorkerGoneError
 
 _log = logging.getLogger(__name__)
 
@@ -90,22 +88,7 @@ class _Worker:
 
     def __init__(self, begin: Begin, descriptors: Collection[int], tell: Callable[[str, str], None]) -> None:
         self._tell = tell
-        self._connection, theirs = Pipe()
-        try:
-            # a group of its own: Ctrl-C is for this process to judge
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "ecogsafe.transfer.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno(), *descriptors],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                process_group=0,
-            )
-        except BaseException:
-            self._connection.close()
-            raise
-        finally:
-            theirs.close()
+        self._process, self._connection = begin_process("ecogsafe.transfer.worker", descriptors)
         self.is_alive = True
         self._lock = threading.Lock()
         self._writing = threading.Lock()
