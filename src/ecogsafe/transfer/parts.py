@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 MIB = 1024 * 1024
 #: smallest part we send, bytes (DESIGN 5.8); S3 itself asks for 5 MiB
-SMALLEST_PART = 8 * MIB
+SMALLEST_PART = 16 * MIB
 #: S3 allows 10,000 parts; the reserve leaves room for growth of other limits
 MOST_PARTS = 9_000
 #: up to this object size one request is cheaper than parts; DESIGN 4 asks for parts above 64 MiB
