@@ -33,8 +33,8 @@ _RUN = "from ecogsafe.ui.cli.main import main; main()"
 _RUN_SLOWLY = f"""
 import time
 from ecogsafe.stores.retrying import Retrying
-from ecogsafe.transfer import landing
-landing._BATCH_BYTES = 1
+from ecogsafe.transfer import durable_ranges
+durable_ranges._BATCH_BYTES = 1
 read = Retrying.read
 def slow(self, key, start=0, stop=None, **more):
     for data in read(self, key, start, stop, **more):

@@ -45,7 +45,7 @@ PART = 64 * 1024 + 1000
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the catalogue of a test have several parts, whose borders lie within chunks."""
     monkeypatch.setattr(snapshot_sending, "SINGLE_REQUEST_LIMIT", 100_000)
-    monkeypatch.setattr(snapshot_sending, "part_size_for", lambda _size: PART)
+    monkeypatch.setattr(snapshot_sending, "part_size_for", lambda _size, least: PART)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from ecogsafe.core.errors import (
     ConfigError,
     ExitStatus,
     RecipientsChangedError,
+    StoreCredentialsError,
     StoreFullError,
     StoreRefusedError,
     StoreUnreachableError,
@@ -22,6 +23,7 @@ from ecogsafe.service.config_template import config_template
 from ecogsafe.service.site_zone import machine_zone
 from ecogsafe.stores.faulty import Fault, Faulty
 from ecogsafe.stores.memory import MemoryStore
+from ecogsafe.stores.retrying import Backoff, Retrying
 from ecogsafe.transfer import file_job, unfinished
 from ecogsafe.transfer.source import FileSource
 from tests.service.small_lab import CODES, Forgetful, SmallLab, StoresInMemory, bytes_in
@@ -179,6 +181,41 @@ def test_ctrl_c_when_all_is_done_is_no_interruption(
     stop = threading.Event()
     monkeypatch.setattr("ecogsafe.service.upload.Snapshots.finish", lambda _self: stop.set())
     assert two_clips.upload("v", URL, stop=stop).status is ExitStatus.DONE
+
+
+def test_ctrl_c_while_the_store_is_asked_again(two_clips: SmallLab, in_memory: StoresInMemory) -> None:
+    """The one file is through, the other waits for its store: it did not fail, and the run does not say so."""
+    stop = threading.Event()
+    inner = MemoryStore(URL)
+    lost = StoreUnreachableError(URL, "no answer")
+    # the id and the first clip are put
+    away = failing(inner, "put", lost, skip=2, times=1)
+    backoff = Backoff(first_s=20)
+    in_memory.add(URL, Retrying(away, stop=stop, backoff=backoff, on_wait=lambda _wait: stop.set()))
+    ended = two_clips.upload("v", URL, jobs=1, stop=stop)
+    assert ended.status is ExitStatus.INTERRUPTED
+    assert (len(ended.keys("done")), len(ended.keys("skipped")), ended.keys("failed")) == (1, 1, [])
+    assert ended.run is not None
+    assert ended.run.tally.failed == 0
+    in_memory.add(URL, inner)
+    assert two_clips.upload("v", URL).status is ExitStatus.DONE
+
+
+def test_ctrl_c_after_the_store_was_lost(two_clips: SmallLab, in_memory: StoresInMemory) -> None:
+    """What stopped the run first is told of it: nobody looks for a fault of the store."""
+    stop = threading.Event()
+
+    class Expired(Faulty):
+        def put(self, key: str, *given: Any, **more: Any) -> Any:
+            if CODE in key:
+                stop.set()
+                raise StoreCredentialsError(URL, "ExpiredToken")
+            return super().put(key, *given, **more)
+
+    in_memory.add(URL, Expired(MemoryStore(URL)))
+    assert two_clips.upload("v", URL, jobs=1, stop=stop).status is ExitStatus.INTERRUPTED
+    # and without Ctrl-C it is the store's
+    assert two_clips.upload("v", URL, jobs=1).status is ExitStatus.STORE
 
 
 def test_one_unreadable_file(two_clips: SmallLab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from ecogsafe.service import vault_retrieval
 from ecogsafe.service.vault_choosing import VaultRestoreRequest
 from ecogsafe.service.vault_receiving import RANGE_BYTES
 from ecogsafe.service.vault_retrieval import restore_from_vault
-from ecogsafe.transfer import landing
+from ecogsafe.transfer import durable_ranges
 from tests.service.old_vaults import RECORDINGS, URL, VAULT, VIDEO, OldLab, old
 from tests.service.small_lab import CODES
 
@@ -150,7 +150,7 @@ def test_an_output_that_expired_is_asked_for_again_and_so_is_the_person(listed: 
 def test_an_output_that_expires_while_it_is_read_keeps_what_came(
     listed: OldLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landing, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(durable_ranges, "_BATCH_BYTES", 1)
     listed.ready()
     real = listed.server.answer
 
@@ -303,7 +303,7 @@ def test_an_output_of_another_length_becomes_no_file(listed: OldLab) -> None:
 
 
 def test_ctrl_c_keeps_what_came(listed: OldLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landing, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(durable_ranges, "_BATCH_BYTES", 1)
     listed.ready()
     real = vault_retrieval.VaultReception._fetch_one
 
@@ -345,8 +345,8 @@ from ecogsafe.service import vault_receiving
 from ecogsafe.service.vault_choosing import VaultRestoreRequest
 from ecogsafe.service.vault_retrieval import restore_from_vault
 from ecogsafe.stores.glacier_vault import GlacierVault
-from ecogsafe.transfer import landing
-landing._BATCH_BYTES = 1
+from ecogsafe.transfer import durable_ranges
+durable_ranges._BATCH_BYTES = 1
 vault_receiving.RANGE_BYTES = {MIB}
 body = GlacierVault._body
 def slowly(self, stream, expected):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from ecogsafe.service.owner import owner_here
 from ecogsafe.service.verify import VerifyRequest, verify
 from ecogsafe.stores.faulty import Fault, Faulty
 from ecogsafe.stores.memory import MemoryStore
+from ecogsafe.stores.retrying import Backoff, Retrying
 from ecogsafe.transfer import file_job
 from tests.service.small_lab import (
     CODES,
+    PASSWORD,
     URL,
     Ended,
     Made,
@@ -58,6 +61,13 @@ def sent(made: Made, small_lab: SmallLab, store: MemoryStore, in_memory: StoresI
     assert small_lab.upload("e", OTHER, encrypt=True).status is ExitStatus.DONE
     outbox(small_lab)
     return small_lab
+
+
+@pytest.fixture(params=["one request", "parts"])
+def one_request_or_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send each file in one request, and then in parts as large ones go."""
+    if request.param == "parts":
+        monkeypatch.setattr(file_job, "SINGLE_REQUEST_LIMIT", 100)
 
 
 def outbox(lab: SmallLab) -> None:
@@ -133,6 +143,7 @@ def test_what_is_gone_gets_its_own_name_again(sent: SmallLab, store: MemoryStore
     assert BETTER not in store._objects
 
 
+@pytest.mark.usefixtures("one_request_or_parts")
 @pytest.mark.parametrize("how", ["gone", "changed", "freed"])
 def test_sent_again_from_another_store(sent: SmallLab, store: MemoryStore, how: str) -> None:
     source = sent.folder / "out" / SOURCE
@@ -251,6 +262,7 @@ def test_a_good_one_that_goes_bad_is_replaced_again(sent: SmallLab, store: Memor
     assert opened(sent, store, third) == (sent.folder / "out" / SOURCE).read_bytes()
 
 
+@pytest.mark.usefixtures("one_request_or_parts")
 def test_an_older_content_stays_an_older_content(sent: SmallLab, store: MemoryStore) -> None:
     """Repaired from the other store, it must not become what the file is now."""
     old = (sent.folder / "out" / SOURCE).read_bytes()
@@ -373,6 +385,49 @@ def test_a_store_that_takes_nothing(sent: SmallLab, store: MemoryStore, in_memor
     assert ended.counts["not_repaired"] == 1
     in_memory.add(URL, store)
     assert unattended(sent).counts["repaired"] == 1
+
+
+@pytest.mark.usefixtures("one_request_or_parts")
+@pytest.mark.parametrize("at", ["the id of the source", "the source", "the goal"])
+def test_ctrl_c_while_a_store_is_asked_again_spoils_no_source(
+    sent: SmallLab, store: MemoryStore, in_memory: StoresInMemory, at: str
+) -> None:
+    """It is an interruption: the good copy is not called bad, and the next run repairs from it."""
+    (sent.folder / "out" / SOURCE).unlink()
+    rot(store, FIRST)
+    check_ctrl_c(sent, in_memory, at)
+
+
+def test_ctrl_c_while_the_gate_reads_a_stored_copy(
+    plain: SmallLab, store: MemoryStore, in_memory: StoresInMemory
+) -> None:
+    (plain.folder / "out" / SOURCE).unlink()
+    rot(store, PLAIN)
+    check_ctrl_c(plain, in_memory, "the source")
+
+
+def check_ctrl_c(sent: SmallLab, in_memory: StoresInMemory, at: str) -> None:
+    stop = threading.Event()
+    lost = [Fault(error=StoreUnreachableError(URL, "no answer"))]
+    # the id is read by the check, and by the repair
+    script = {
+        "the id of the source": {"read": [None, *lost]},
+        "the source": {"read": [None, None, *lost]},
+        "the goal": {"put": lost, "put_part": lost},
+    }[at]
+    url = URL if at == "the goal" else OTHER
+    inner = in_memory.by_url[url]
+    away = Faulty(inner, script)
+    in_memory.add(url, Retrying(away, stop=stop, backoff=Backoff(first_s=20), on_wait=lambda _wait: stop.set()))
+    request = VerifyRequest(repair=True)
+    ended = sent.run("verify", lambda run: verify(run, request, lambda: PASSWORD), stop=stop)
+    assert stop.is_set()
+    assert ended.status is ExitStatus.INTERRUPTED
+    assert ended.counts.get("not_repaired") is None
+    in_memory.add(url, inner)
+    with sent.reading() as tx:
+        assert len(summaries.bad_copies(tx)) == 1
+    assert sent.verify(repair=True).counts["repaired"] == 1
 
 
 class KilledError(BaseException):

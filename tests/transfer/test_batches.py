@@ -14,9 +14,12 @@ from ecogsafe.core.errors import SourceChangedError, StoreRefusedError, StoreUnr
 from ecogsafe.stores.faulty import Fault
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import Body, ObjectInfo
-from ecogsafe.transfer import file_job, pipeline
+from ecogsafe.transfer import file_job, packing, pipeline
+from ecogsafe.transfer.batch import Batch
 from ecogsafe.transfer.pipeline import send_all
 from ecogsafe.transfer.pool import PartPool
+from ecogsafe.transfer.senders import Senders
+from ecogsafe.transfer.single import ShippedFile, local_packer
 from ecogsafe.transfer.source import FileSource
 from ecogsafe.transfer.work import Place, Shipment, Status
 
@@ -147,6 +150,24 @@ def test_a_place_that_stalls_gets_its_files_of_the_lot_again(bench: Bench) -> No
         assert opened(hanging, shipment.keys[True]) == opened(good, shipment.keys[True]) == data
     assert set(states(bench)) <= {"done", "void", "different"}
     assert context.pool.used == 0
+
+
+def test_one_small_file_that_hangs_is_the_only_one_of_its_lot_that_is_sent_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the store has of the others is noted as it comes, not when the last one has come."""
+    monkeypatch.setattr(packing, "_TELL_EVERY_S", 60.0)
+    hanging, good = Hanging("memory://1", after=9), Watched(MemoryStore("memory://2"))
+    shipments = clips(bench, 10, bench.place(hanging), bench.place(good, number=1))
+    pool = PartPool(stall_s=0.3)
+    with bench.context(pool=pool) as context, Senders(16) as senders:
+        batch = Batch(context, local_packer(context, shipments, senders), senders, shipments)
+        ended = batch.run([ShippedFile(s) for s in shipments], most=SMALL)
+        hanging.go.set()
+    at_hanging = Counter(o.status for o in ended.outcomes if o.place.store is hanging)
+    assert at_hanging == {Status.DONE: 9, Status.DETACHED: 1}
+    assert "this one gets the file again later" in bench.told()
+    assert pool.used == 0
 
 
 def test_stop_in_the_middle_of_a_lot_sends_what_is_in_flight(bench: Bench) -> None:

@@ -15,7 +15,7 @@ from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.crypt.file_key import FileKey
 from ecogsafe.crypt.sealed_layout import CHUNK_BYTES, SealedLayout
 from ecogsafe.transfer.cutting import CutPart, Form, PartCutter, PlainForm, SealedForm
-from ecogsafe.transfer.parts import MIB, MOST_PARTS, SMALLEST_PART, PartRange, part_ranges, part_size_for
+from ecogsafe.transfer.parts import MIB, MOST_PARTS, USUAL_PART, PartRange, part_ranges, part_size_for
 from ecogsafe.transfer.reading import PrefixDigests
 
 from .bench import IDENTITY
@@ -130,9 +130,9 @@ def test_a_source_that_ends_early_is_not_finished() -> None:
 @pytest.mark.parametrize(
     ("object_size", "expected"),
     [
-        (0, SMALLEST_PART),
-        (MOST_PARTS * SMALLEST_PART, SMALLEST_PART),
-        (MOST_PARTS * SMALLEST_PART + 1, SMALLEST_PART + MIB),
+        (0, USUAL_PART),
+        (MOST_PARTS * USUAL_PART, USUAL_PART),
+        (MOST_PARTS * USUAL_PART + 1, USUAL_PART + MIB),
         (5 * 2**40, 583 * MIB),
     ],
 )

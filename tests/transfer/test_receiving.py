@@ -29,7 +29,7 @@ from ecogsafe.crypt.keys import generate_identity
 from ecogsafe.stores.faulty import Fault, Faulty
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import Store
-from ecogsafe.transfer import landing
+from ecogsafe.transfer import landing, part_file
 from ecogsafe.transfer.landing import Landing
 from ecogsafe.transfer.landing_names import folder_for
 from ecogsafe.transfer.received import Received, digest_of_file
@@ -214,7 +214,7 @@ def test_a_run_that_finishes_between_our_open_and_our_lock_keeps_its_file(
         temporary.rename(into / TARGET)
         lock(descriptor, operation)
 
-    monkeypatch.setattr(landing.fcntl, "flock", other_run_finishes)
+    monkeypatch.setattr(part_file.fcntl, "flock", other_run_finishes)
     with pytest.raises(LockedError):
         receive(into, store)
     assert (into / TARGET).read_bytes() == b"complete"

@@ -17,7 +17,7 @@ from ecogsafe.formats.regions import Region
 from ecogsafe.formats.text_digest import digest_of
 from ecogsafe.stores.open import open_store
 from ecogsafe.stores.store_id import STORE_ID_KEY, create_store_id
-from ecogsafe.transfer import pipeline, workers
+from ecogsafe.transfer import hiring, pipeline, workers
 from ecogsafe.transfer.file_order import Cleared, FileOrder
 from ecogsafe.transfer.pipeline import send_all
 from ecogsafe.transfer.pool import PartPool

@@ -1,6 +1,6 @@
 """The catalogue's database: opened, checked, migrated; one writer at a time, readers beside it.
 
-SQLite by default, PostgreSQL by URL. SQL that only SQLite understands stands here and in
+SQLite by default, PostgreSQL by URL. SQL that only one of them understands stands here and in
 `ecogsafe.catalog.snapshots`, nowhere else.
 """
 
@@ -114,6 +114,9 @@ class Catalog:
         self._reader = _engine(url, writes=False, busy_timeout_s=busy_timeout_s)
         self._lock = threading.RLock()
         self._here = threading.local()
+        self._busy_timeout_s = busy_timeout_s
+        #: once there are tables to lock on a server
+        self._queues_at_server = False
 
     @classmethod
     def open(
@@ -128,7 +131,7 @@ class Catalog:
         create
             Whether to make one where there is none.
         busy_timeout_s
-            How long to wait for another process that writes.
+            How long to wait for another process, or another machine, that writes.
         only_look
             Whether somebody waits for one answer: the daily check of a large file is left to the next run.
 
@@ -174,6 +177,7 @@ class Catalog:
             self._migrate(revision)
         if self.path is not None and revision is not None:
             self._check(self.path, only_look=only_look)
+        self._queues_at_server = self.path is None
 
     def _check_kind(self) -> None:
         with self.read() as tx:
@@ -263,11 +267,22 @@ class Catalog:
                     yield outer
                 return
             with self._writer.begin() as tx:
+                if self._queues_at_server:
+                    self._queue(tx)
                 self._here.tx = tx
                 try:
                     yield tx
                 finally:
                     self._here.tx = None
+
+    def _queue(self, tx: Transaction) -> None:
+        """Wait until no other machine writes: all of them extend one audit chain, so of two the server refuses one.
+
+        Readers go on. Both come first in a transaction, as they see no state of the database yet
+        (https://www.postgresql.org/docs/current/sql-lock.html).
+        """
+        tx.exec_driver_sql(f"SET LOCAL lock_timeout = {round(self._busy_timeout_s * 1000)}")
+        tx.exec_driver_sql("LOCK TABLE leases IN EXCLUSIVE MODE")
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:

@@ -16,7 +16,13 @@ from ecogsafe.catalog.copies import LEVELS, CopyRow
 from ecogsafe.catalog.due import Pair
 from ecogsafe.catalog.files import FileRow
 from ecogsafe.core.config import Settings
-from ecogsafe.core.errors import EcogsafeError, SourceChangedError, SourceUnreadableError, VerificationError
+from ecogsafe.core.errors import (
+    EcogsafeError,
+    InterruptedRunError,
+    SourceChangedError,
+    SourceUnreadableError,
+    VerificationError,
+)
 from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.deid.layout import parse_target
@@ -181,6 +187,8 @@ class GoodCopies:
         if not sealed:
             try:
                 opened = content()
+            except InterruptedRunError:
+                raise
             except EcogsafeError:
                 return None
             with io.BufferedReader(StoredReader(opened)) as reader:
@@ -204,6 +212,8 @@ class GoodCopies:
                         connected(self._run.catalog, url, to_write=False, stop=self._run.stop, tell=self._run.tell)
                     )
                     self._open[store_id] = opened if opened.store_id == store_id else None
+            except InterruptedRunError:
+                raise
             except EcogsafeError as error:
                 # the next best copy is tried
                 message = f"no good copy can be had from there now: {error.problem}"

@@ -22,7 +22,7 @@ from ecogsafe.crypt.file_key import FileKey
 from ecogsafe.crypt.sealed_layout import CHUNK_BYTES, PAYLOAD_NONCE_BYTES, SealedLayout
 from ecogsafe.stores.protocol import ObjectInfo, Store, UploadedPart
 from ecogsafe.transfer.cutting import CutPart, PartCutter, SealedForm
-from ecogsafe.transfer.parts import SINGLE_REQUEST_LIMIT, part_size_for
+from ecogsafe.transfer.parts import SINGLE_REQUEST_LIMIT, SMALLEST_PART, part_size_for
 
 #: whole chunks, so that the cutter keeps nothing back
 _READ_BYTES = 16 * CHUNK_BYTES
@@ -148,7 +148,7 @@ def _send_in_parts(form: SealedForm, key: str, plain: FileIO, destinations: Sequ
     try:
         for destination in destinations:
             destination.attempt(partial(destination.begin, key, size))
-        for part in _parts(form, part_size_for(size), plain):
+        for part in _parts(form, part_size_for(size, least=SMALLEST_PART), plain):
             for destination in destinations:
                 destination.attempt(partial(destination.put_part, part))
             if all(destination.error for destination in destinations):

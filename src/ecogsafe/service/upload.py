@@ -241,6 +241,8 @@ def _send(run: Run, context: TransferContext, plan: UploadPlan, request: UploadR
                 failures.append(outcome.error)
             snapshots.send_if_due()
     run.tell(context.meter.now())
+    if context.lost:
+        run.check_stop(safe=_KEPT)
     for lost in context.lost.values():
         raise counted(lost, len(plan.shipments) - there) from lost
     # the one destination failed for everything: that is what the run ends with

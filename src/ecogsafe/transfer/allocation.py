@@ -25,7 +25,9 @@ def reserve(fd: int, size: int) -> None:
     if size and sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         offset, length = ctypes.c_int64(0), ctypes.c_int64(size)
-        if libc.fallocate64(fd, 0, offset, length) == 0:
+        # some C libraries have the one name only, always of 64 bits
+        fallocate = getattr(libc, "fallocate64", None) or libc.fallocate
+        if fallocate(fd, 0, offset, length) == 0:
             return
         number = ctypes.get_errno()
         if number not in _CANNOT:

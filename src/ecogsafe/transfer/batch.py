@@ -17,7 +17,7 @@ from ecogsafe.catalog import uploads
 from ecogsafe.catalog.database import Transaction
 from ecogsafe.catalog.uploads import IntentRow
 from ecogsafe.core.clock import monotonic, utc_stamp
-from ecogsafe.core.errors import ChecksumRefusedError, EcogsafeError, ObjectExistsError, StoreError
+from ecogsafe.core.errors import ChecksumRefusedError, EcogsafeError, InterruptedRunError, ObjectExistsError, StoreError
 from ecogsafe.transfer.completion import Written, record_stored, record_written, settle_doubt
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.noting import note_files
@@ -100,7 +100,7 @@ class Batch:
         # one file is read at a time; its plain bytes are there beside the objects made of it
         plain = max(sizes)
         if context.stop.is_set() or not context.pool.acquire(bodies + plain, give_up=context.stop.is_set):
-            self._ended.outcomes = _all_paused(self._shipments)
+            self._ended.outcomes = [one for s in self._shipments for one in _all_paused(s, s.places)]
             return self._ended
         try:
             self._carry_out(jobs, plain)
@@ -309,6 +309,10 @@ class Batch:
         record_written(self._context, [], void=void)
 
     def _fail(self, shipment: Shipment, places: Sequence[Place], error: BaseException) -> None:
+        if isinstance(error, InterruptedRunError):
+            # whether it came to stand is told by its intent, which stays open
+            self._ended.outcomes += _all_paused(shipment, places)
+            return
         if not isinstance(error, EcogsafeError):
             self._ended.bugs.append(error)
             error = bug_met(shipment)
@@ -331,8 +335,8 @@ def _outcome(letter: _Letter, status: Status) -> Outcome:
     return Outcome(shipment=letter.shipment, place=letter.place, status=status)
 
 
-def _all_paused(shipments: Sequence[Shipment]) -> list[Outcome]:
-    return [Outcome(shipment=s, place=p, status=Status.PAUSED) for s in shipments for p in s.places]
+def _all_paused(shipment: Shipment, places: Sequence[Place]) -> list[Outcome]:
+    return [Outcome(shipment=shipment, place=p, status=Status.PAUSED) for p in places]
 
 
 def _room_of(size: int) -> int:

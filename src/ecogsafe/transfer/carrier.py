@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from ecogsafe.core.clock import monotonic
-from ecogsafe.core.errors import EcogsafeError
+from ecogsafe.core.errors import EcogsafeError, InterruptedRunError
 from ecogsafe.stores.protocol import Buffer
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.part_bytes import DistantPart
@@ -100,16 +100,35 @@ class Carrier:
         return self.is_busy and monotonic() - since > self.context.pool.stall_s
 
     def fail(self, error: EcogsafeError) -> None:
-        """Remember the first failure."""
+        """Remember the first failure; not that of a place which was left behind and gets the file again."""
         with self._changed:
-            self.error = self.error or error
+            if isinstance(error, InterruptedRunError):
+                self.paused = True
+            elif not self.detached:
+                self.error = self.error or error
+
+    def _break(self, bug: BaseException) -> None:
+        """Remember what nobody expected, for the thread that reads the file."""
+        with self._changed:
+            if not self.detached:
+                self.bug = bug
+                return
+        if not isinstance(bug, WorkerGoneError):
+            # the file went on without this place: told at the end of the run
+            self.crew.senders.bugs.append(bug)
 
     def carry(self, pooled: PooledPart, send: Callable[[Buffer | DistantPart], None]) -> None:
         """Let ``send`` have the bytes of ``pooled`` on a thread of this store."""
         with self._changed:
+            is_late = self.detached
             if not self._held:
                 self._moved = monotonic()
-            self._held.add(pooled)
+            if not is_late:
+                self._held.add(pooled)
+        if is_late:
+            # whoever left this place behind let go of what it held, and of this too
+            pooled.drop(self, is_through=True)
+            return
         self.crew.senders.send(self.place.store_id, self._carry, pooled, send)
 
     def _carry(self, pooled: PooledPart, send: Callable[[Buffer | DistantPart], None]) -> int:
@@ -127,10 +146,7 @@ class Carrier:
         except EcogsafeError as error:
             self.fail(error)
         except BaseException as error:  # noqa: BLE001  told by the thread that reads the file
-            self.bug = error
-            if self.detached and not isinstance(error, WorkerGoneError):
-                # the file went on without this place: told at the end of the run
-                self.crew.senders.bugs.append(error)
+            self._break(error)
         finally:
             pooled.drop(self, is_through=is_through)
             with self._changed:
@@ -153,7 +169,7 @@ class Carrier:
         if self.over or not self.is_stalled or not self.crew.may_leave_behind(self):
             return
         with self._changed:
-            if self.detached:
+            if self.over:
                 return
             self.detached = True
             held = list(self._held)

@@ -12,15 +12,15 @@ import os
 import queue
 import sys
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing.connection import Connection
 
-from ecogsafe.core.errors import EcogsafeError
+from ecogsafe.core.errors import EcogsafeError, InterruptedRunError
 from ecogsafe.stores.protocol import Store, UploadedPart
 from ecogsafe.stores.retrying import Wait
 from ecogsafe.transfer.cutter_messages import (
-    Answer,
     BeginCutting,
     CannotBegin,
     Cut,
@@ -30,12 +30,13 @@ from ecogsafe.transfer.cutter_messages import (
     Forget,
     FromCutter,
     Halt,
+    Leave,
     NoRoom,
     Put,
     Room,
     StopWaiting,
     StoreWaits,
-    Want,
+    ToCutter,
     WasPut,
     WasRead,
 )
@@ -52,7 +53,7 @@ def main() -> None:
     """Work until told to end."""
     connection = Connection(int(sys.argv[1]))
     try:
-        cutter = _Cutter(connection, connection.recv())
+        cutter = _Cutter(connection, *connection.recv())
     except EcogsafeError as error:
         connection.send(CannotBegin(error))
         return
@@ -73,7 +74,8 @@ class _Cutter:
         self._notes = WaitNotes()
         self._memory = Memory()
         self._orders: queue.SimpleQueue[CutOrder | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        #: what a lane waits for before it begins a part
+        self._leave: queue.SimpleQueue[Leave] = queue.SimpleQueue()
         #: by number: those that are being made, and those that are to be put
         self._parts: dict[int, memoryview] = {}
         # how many requests a store gets at once is known where they come from
@@ -107,27 +109,34 @@ class _Cutter:
         """Take orders as they come; what is to be put does not wait for what is being cut."""
         try:
             while True:
-                match self._connection.recv():
-                    case CutOrder() as order:
-                        self._orders.put(order)
-                    case Room() | NoRoom() | Halt() as answer:
-                        self._answers.put(answer)
-                    case Put() as put:
-                        self._putters.submit(self._put, put, self._parts[put.part])
-                    case Forget(part, may_be_read):
-                        view = self._parts.pop(part, None)
-                        if view is not None and not may_be_read:
-                            self._memory.give_back(view)
-                    case StopWaiting():
-                        self._stop.set()
-                    case EndCutting():
-                        os._exit(0)
+                for message in self._connection.recv():
+                    self._hear(message)
         except BaseException:  # noqa: BLE001  without its parent nothing here is of use
             os._exit(1)
 
-    def _put(self, put: Put, body: memoryview) -> None:
+    def _hear(self, message: ToCutter) -> None:
+        match message:
+            case CutOrder() as order:
+                self._orders.put(order)
+            case Room() | NoRoom() | Halt() as leave:
+                self._leave.put(leave)
+            case Put() as put:
+                self._putters.submit(self._put, put, self._parts.get(put.part))
+            case Forget(part, may_be_read):
+                view = self._parts.pop(part, None)
+                if view is not None and not may_be_read:
+                    self._memory.give_back(view)
+            case StopWaiting():
+                self._stop.set()
+            case EndCutting():
+                os._exit(0)
+
+    def _put(self, put: Put, body: memoryview | None) -> None:
         result: UploadedPart | EcogsafeError | WorkerBugError
         try:
+            if body is None:
+                # its place was left behind while the part waited for its row
+                raise InterruptedRunError(put.key, "is no longer waited for", safe="The file is sent there again")
             result = self._stores[put.store_id].put_part(
                 put.key, put.upload_id, put.part_number, body, offset=put.offset, crc64=put.crc64
             )
@@ -135,17 +144,14 @@ class _Cutter:
             result = tellable(error)
         self.tell(WasPut(put.number, result))
 
-    def room_for(self, lane: int, place: PartRange) -> memoryview | None:
-        """Ask for leave to make a part; return its memory, None if nobody wants it."""
-        self.tell(Want(lane, place.number))
-        match self._answers.get():
-            case Halt():
-                raise _HaltedError
-            case NoRoom():
-                return None
-            case Room(part, spare):
-                self._parts[part] = view = self._memory.take(place.length, keep=spare)
-                return view
+    def next_leave(self) -> Leave:
+        """Wait until something may be made, or nothing more."""
+        return self._leave.get()
+
+    def memory_for(self, part: int, size: int, *, keep: int) -> memoryview:
+        """Return the memory of a part, which it keeps until nobody needs it any more."""
+        self._parts[part] = view = self._memory.take(size, keep=keep)
+        return view
 
 
 class _Cutting:
@@ -155,7 +161,9 @@ class _Cutting:
         self._cutter = cutter
         self._order = order
         lanes = order.lanes
-        self._cutters = [PartCutter(x.form, x.part_size, partial(cutter.room_for, n)) for n, x in enumerate(lanes)]
+        self._cutters = [PartCutter(x.form, x.part_size, partial(self._room_for, n)) for n, x in enumerate(lanes)]
+        #: what came while another lane waited
+        self._leave: list[deque[Room | NoRoom]] = [deque() for _ in lanes]
         ranges = ((x.form, place) for x in lanes for place in part_ranges(x.form.object_size, x.part_size))
         self._digests = PrefixDigests(form.source_needed(place.stop) for form, place in ranges)
 
@@ -179,6 +187,21 @@ class _Cutting:
             for cut in cutter.feed(piece):
                 self._tell(lane, cut)
         return True
+
+    def _room_for(self, lane: int, place: PartRange) -> memoryview | None:
+        """Wait for leave to begin a part; return its memory, None if nobody wants it."""
+        while not self._leave[lane]:
+            leave = self._cutter.next_leave()
+            if leave.file != self._order.number:
+                # of a file that ended before it
+                continue
+            if isinstance(leave, Halt):
+                raise _HaltedError
+            self._leave[leave.lane].append(leave)
+        leave = self._leave[lane].popleft()
+        if isinstance(leave, NoRoom):
+            return None
+        return self._cutter.memory_for(leave.part, place.length, keep=leave.spare)
 
     def _tell(self, lane: int, cut: CutPart) -> None:
         digest = self._digests.at(self._order.lanes[lane].form.source_needed(cut.place.stop))

@@ -34,6 +34,8 @@ class LaneOrder(NamedTuple):
 class CutOrder(NamedTuple):
     """Read this file once and make the parts of all lanes."""
 
+    #: of the file, in all that is said of it
+    number: int
     file: FileOrder
     #: of the file when it was opened to be sent
     stat: SourceStat
@@ -41,19 +43,26 @@ class CutOrder(NamedTuple):
 
 
 class Room(NamedTuple):
-    """The answer to a `Want`: make it, and keep it under this number."""
+    """Make the next part of a lane, and keep it under this number."""
 
+    file: int
+    lane: int
     part: int
     #: bytes of memory that may stay set aside for later parts
     spare: int
 
 
 class NoRoom(NamedTuple):
-    """The answer to a `Want`: nobody wants that part."""
+    """Nobody wants the next part of a lane."""
+
+    file: int
+    lane: int
 
 
 class Halt(NamedTuple):
-    """The answer to a `Want`: nobody wants anything more of this file."""
+    """Nobody wants anything more of this file."""
+
+    file: int
 
 
 class Put(NamedTuple):
@@ -87,8 +96,8 @@ class EndCutting(NamedTuple):
     """Nothing is under way: end."""
 
 
-Answer: TypeAlias = Room | NoRoom | Halt
-ToCutter: TypeAlias = BeginCutting | CutOrder | Answer | Put | Forget | StopWaiting | EndCutting
+Leave: TypeAlias = Room | NoRoom | Halt
+ToCutter: TypeAlias = BeginCutting | CutOrder | Leave | Put | Forget | StopWaiting | EndCutting
 
 
 class CannotBegin(NamedTuple):
@@ -97,15 +106,8 @@ class CannotBegin(NamedTuple):
     error: EcogsafeError
 
 
-class Want(NamedTuple):
-    """May part ``number`` of a lane be made? Nothing goes on before the answer."""
-
-    lane: int
-    number: int
-
-
 class Cut(NamedTuple):
-    """A part is whole."""
+    """A part is whole; the next one of its lane is begun when there is leave."""
 
     lane: int
     number: int
@@ -148,5 +150,5 @@ class StoreWaits(NamedTuple):
 
 
 #: of the file that is being cut
-OfFile: TypeAlias = Want | Cut | WasRead | CutFailed
+OfFile: TypeAlias = Cut | WasRead | CutFailed
 FromCutter: TypeAlias = OfFile | WasPut | StoreWaits | CannotBegin

@@ -9,41 +9,29 @@ time: the file is taken up again where its parts end.
 from __future__ import annotations
 
 import logging
-import queue
-import subprocess
 import threading
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future
-from multiprocessing.connection import Connection
 
 from ecogsafe.catalog.source_stat import SourceStat
-from ecogsafe.stores.protocol import UploadedPart
+from ecogsafe.transfer.cutter_link import CutterLink
 from ecogsafe.transfer.cutter_messages import (
     BeginCutting,
-    CannotBegin,
     Cut,
     CutFailed,
     CutOrder,
     EndCutting,
-    Forget,
     Halt,
     LaneOrder,
     NoRoom,
     OfFile,
-    Put,
     Room,
-    StopWaiting,
     StoreWaits,
-    ToCutter,
-    Want,
-    WasPut,
     WasRead,
 )
 from ecogsafe.transfer.file_order import FileOrder
 from ecogsafe.transfer.lane import Lane, interrupted
 from ecogsafe.transfer.part_bytes import DistantPart
 from ecogsafe.transfer.pool import LOOK_EVERY_S, PartPool
-from ecogsafe.transfer.processes import begin_process
 from ecogsafe.transfer.worker_errors import WorkerGoneError
 
 _log = logging.getLogger(__name__)
@@ -56,6 +44,8 @@ class Cutters:
     ----------
     descriptors
         What they inherit: the folders that file orders speak of.
+    count
+        So many are to be begun; `count` tells how many were.
     tell
         Is told of every pause of a store.
     """
@@ -71,13 +61,26 @@ class Cutters:
         tell: Callable[[StoreWaits], None],
     ) -> None:
         self._changed = threading.Condition()
-        self._all: list[_Cutter] = []
+        self._all: list[CutterLink] = []
         try:
             for _ in range(count):
-                self._all.append(_Cutter(begin, descriptors, pool, stop, tell, spare=count))
+                self._all.append(CutterLink(begin, descriptors, pool, stop, tell, spare=count))
         except OSError as error:
             _log.warning("a cutter could not be begun errno=%s", error.errno)
         self._idle = list(self._all)
+        self._stop = stop
+        self._stores = frozenset(begin.stores)
+        self._descriptors = frozenset(descriptors)
+
+    @property
+    def count(self) -> int:
+        """How many were begun."""
+        return len(self._all)
+
+    def reach(self, file: FileOrder, lanes: Sequence[Lane]) -> bool:
+        """Return whether they can read ``file`` and put to every place of ``lanes``."""
+        places = {upload.place.store_id for lane in lanes for upload in lane.uploads}
+        return file.root in self._descriptors and places <= self._stores
 
     def read(self, file: FileOrder, stat: SourceStat, lanes: Sequence[Lane]) -> str | None:
         """Have ``file`` read once through every lane, as soon as a process is free.
@@ -100,13 +103,13 @@ class Cutters:
         """
         cutter = self._acquire()
         try:
-            return cutter.read(file, stat, lanes)
+            return _Following(cutter, lanes, self._stop).run(file, stat)
         finally:
             with self._changed:
                 self._idle.append(cutter)
                 self._changed.notify_all()
 
-    def _acquire(self) -> _Cutter:
+    def _acquire(self) -> CutterLink:
         with self._changed:
             while True:
                 self._idle = [cutter for cutter in self._idle if cutter.is_alive]
@@ -130,172 +133,65 @@ class Cutters:
         self.close()
 
 
-class _Cutter:
-    """One process; one thread at a time has a file cut, many have parts put."""
+class _Following:
+    """One file in one process, followed from here: leave is given part by part, and what was made is handed on."""
 
-    def __init__(
-        self,
-        begin: BeginCutting,
-        descriptors: Collection[int],
-        pool: PartPool,
-        stop: threading.Event,
-        tell: Callable[[StoreWaits], None],
-        *,
-        spare: int,
-    ) -> None:
-        self._pool = pool
+    def __init__(self, cutter: CutterLink, lanes: Sequence[Lane], stop: threading.Event) -> None:
+        self._cutter = cutter
+        self._number = cutter.next_number()
+        self._lanes = lanes
         self._stop = stop
-        self._tell = tell
-        #: of the memory that the pool has left, each of so many may set its share aside
-        self._share = spare
-        self._process: subprocess.Popen[bytes]
-        self._connection: Connection
-        self._process, self._connection = begin_process("ecogsafe.transfer.cutter", descriptors)
-        self.is_alive = True
-        self._writing = threading.Lock()
-        self._lock = threading.Lock()
-        self._number = 0
-        self._has_stopped = False
-        self._heard: queue.SimpleQueue[OfFile | None] = queue.SimpleQueue()
-        self._putting: dict[int, Future[UploadedPart]] = {}
-        self.say(begin)
-        self._reader = threading.Thread(target=self._listen, name="cutter-reader", daemon=True)
-        self._reader.start()
+        #: the part that each lane has under way
+        self._under_way: dict[int, DistantPart | None] = {}
+        self._is_halted = False
 
-    def say(self, message: ToCutter) -> None:
-        """Tell the process; a dead one hears nothing, and its reader tells of that."""
+    def run(self, file: FileOrder, stat: SourceStat) -> str | None:
+        """See `Cutters.read`."""
+        orders = [LaneOrder(x.form, x.sealing.part_size) for x in self._lanes]
+        self._cutter.say(CutOrder(self._number, file, stat, orders))
+        heard: OfFile | None = None
         try:
-            with self._writing:
-                self._connection.send(message)
-        except OSError:
-            _log.debug("a cutter hears nothing")
-
-    def _next_number(self) -> int:
-        with self._lock:
-            self._number += 1
-            return self._number
-
-    def read(self, file: FileOrder, stat: SourceStat, lanes: Sequence[Lane]) -> str | None:
-        self.say(CutOrder(file, stat, [LaneOrder(x.form, x.sealing.part_size) for x in lanes]))
-        #: what each lane has under way
-        under_way: dict[int, DistantPart | None] = {}
-        while True:
-            heard = self._hear()
-            try:
+            for lane in range(len(orders)):
+                self._give_leave(lane, 1)
+            while True:
+                heard = self._cutter.hear()
                 match heard:
-                    case Want(lane, number):
+                    case Cut(lane, number, crc64, digest):
                         if self._stop.is_set():
                             raise interrupted(file.name)
-                        self._answer(lanes, lane, number, under_way)
-                    case Cut(lane, number, crc64, digest):
-                        lanes[lane].take(lanes[lane].ranges[number - 1], under_way[lane], crc64, digest)
-                        del under_way[lane]
+                        # from here on it is the lane's, which carries it or lets it go
+                        part = self._under_way.pop(lane)
+                        self._lanes[lane].take(self._lanes[lane].ranges[number - 1], part, crc64, digest)
+                        self._give_leave(lane, number + 1)
                     case WasRead(sha256):
                         return sha256
                     case CutFailed(error):
                         raise error
-            except BaseException:
-                self._halt(heard)
-                for part in under_way.values():
-                    if part is not None:
-                        part.let_go(may_be_read=False)
-                raise
-
-    def _answer(self, lanes: Sequence[Lane], lane: int, number: int, under_way: dict[int, DistantPart | None]) -> None:
-        """Say whether a part is to be made, once there is room for it."""
-        place = lanes[lane].ranges[number - 1]
-        has_room = lanes[lane].acquire_room(place)
-        if all(x.over for x in lanes):
-            self.say(Halt())
-        elif has_room:
-            part = under_way[lane] = _HeldPart(self, self._next_number(), place.length)
-            self.say(Room(part.number, (self._pool.capacity - self._pool.used) // self._share))
-        else:
-            under_way[lane] = None
-            self.say(NoRoom())
-
-    def _halt(self, heard: OfFile) -> None:
-        """Have the file left alone: nothing is written once the room of a part is given back."""
-        while not isinstance(heard, WasRead | CutFailed):
-            if isinstance(heard, Want):
-                self.say(Halt())
-            heard = self._hear()
-
-    def _hear(self) -> OfFile:
-        heard = self._heard.get()
-        if heard is None:
-            # for whoever asks next
-            self._heard.put(None)
-            raise WorkerGoneError
-        return heard
-
-    def put(self, part: int, request: Callable[[int], Put]) -> UploadedPart:
-        """Have a part put and return what came of it; raises what the store raised."""
-        done: Future[UploadedPart] = Future()
-        number = self._next_number()
-        with self._lock:
-            if not self.is_alive:
-                raise WorkerGoneError
-            self._putting[number] = done
-        self.say(request(number))
-        while True:
-            try:
-                return done.result(timeout=LOOK_EVERY_S)
-            except TimeoutError:
-                if self._stop.is_set() and not self._has_stopped:
-                    self._has_stopped = True
-                    self.say(StopWaiting())
-
-    def _listen(self) -> None:
-        try:
-            while True:
-                match self._connection.recv():
-                    case WasPut(number, result):
-                        with self._lock:
-                            done = self._putting.pop(number)
-                        if isinstance(result, UploadedPart):
-                            done.set_result(result)
-                        else:
-                            done.set_exception(result)
-                    case CannotBegin(error):
-                        _log.warning("a cutter could not begin code=%s", error.code)
-                    case StoreWaits() as waits:
-                        self._tell(waits)
-                    case of_file:
-                        self._heard.put(of_file)
-        except (EOFError, OSError):
-            _log.debug("a cutter has ended")
         finally:
-            # whatever went wrong with the conversation, nobody may wait for it, and nothing more may leave
-            self._process.kill()
-            self._process.wait()
-            with self._lock:
-                self.is_alive = False
-                putting, self._putting = self._putting, {}
-            for done in putting.values():
-                done.set_exception(WorkerGoneError())
-            self._heard.put(None)
+            while not isinstance(heard, WasRead | CutFailed):
+                # nothing may be written once the room of a part is given back
+                self._halt()
+                heard = self._cutter.hear()
+            for part in self._under_way.values():
+                if part is not None:
+                    part.let_go(may_be_read=False)
 
-    def close(self) -> None:
-        """Wait until it has ended."""
-        self._reader.join()
-        self._connection.close()
+    def _give_leave(self, lane: int, number: int) -> None:
+        """Say whether the next part is to be made, once there is room for it."""
+        ranges = self._lanes[lane].ranges
+        if number > len(ranges) or self._is_halted:
+            return
+        size = ranges[number - 1].length
+        leave: Room | NoRoom = NoRoom(self._number, lane)
+        self._under_way[lane] = None
+        if self._lanes[lane].acquire_room(ranges[number - 1]):
+            leave, self._under_way[lane] = self._cutter.room(self._number, lane, size)
+        if all(x.over for x in self._lanes):
+            self._halt()
+        else:
+            self._cutter.say(leave)
 
-
-class _HeldPart(DistantPart):
-    """A part that lies in one of the processes."""
-
-    def __init__(self, cutter: _Cutter, number: int, size: int) -> None:
-        self.number = number
-        self._cutter = cutter
-        self._size = size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def put(self, store_id: str, key: str, upload_id: str, number: int, *, offset: int, crc64: int) -> UploadedPart:
-        part = self.number
-        return self._cutter.put(part, lambda n: Put(n, part, store_id, key, upload_id, number, offset, crc64))
-
-    def let_go(self, *, may_be_read: bool) -> None:
-        self._cutter.say(Forget(self.number, may_be_read))
+    def _halt(self) -> None:
+        if not self._is_halted:
+            self._is_halted = True
+            self._cutter.say(Halt(self._number))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ecogsafe.catalog import files
-from ecogsafe.catalog.files import SeenFile
+from ecogsafe.catalog.database import Transaction
 from ecogsafe.core.errors import EcogsafeError, InterruptedRunError, SourceChangedError
 from ecogsafe.transfer.carrier import Crew
 from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.lane import Lane, SealingChangedError, interrupted
-from ecogsafe.transfer.noting import note_file, seen
+from ecogsafe.transfer.noting import note_content, note_file
 from ecogsafe.transfer.parts import SINGLE_REQUEST_LIMIT
 from ecogsafe.transfer.reading import PrefixDigests, read_once
 from ecogsafe.transfer.senders import Senders
@@ -23,6 +23,9 @@ from ecogsafe.transfer.worker_errors import WorkerGoneError
 
 if TYPE_CHECKING:
     from ecogsafe.transfer.cutters import Cutters
+
+#: of one file that goes in parts: its process may end, and then it may turn out to have changed
+_ATTEMPTS = 3
 
 
 def largest_whole() -> int:
@@ -43,10 +46,22 @@ def send_file(
     try:
         source = shipment.open_source()
     except EcogsafeError as error:
-        return _all_failed(shipment, error)
+        return _all_ended(shipment, error)
     try:
         if source.size <= SINGLE_REQUEST_LIMIT and not unfinished(context, shipment):
             return send_whole(Crew(context, shipment, senders), source)
+        return _send_again_if_needed(context, shipment, senders, source, cutters)
+    except EcogsafeError as error:
+        return _all_ended(shipment, error)
+    finally:
+        source.close()
+
+
+def _send_again_if_needed(
+    context: TransferContext, shipment: Shipment, senders: Senders, source: Source, cutters: Cutters | None
+) -> list[Outcome]:
+    """Send in parts; once more if its process ends, and once more under a new key if the file changed meanwhile."""
+    for _ in range(_ATTEMPTS - 1):
         try:
             return _send_in_parts(Crew(context, shipment, senders), source, cutters)
         except WorkerGoneError:
@@ -55,11 +70,8 @@ def send_file(
             if not source.rereadable:
                 raise
             context.tell("upload", str(error), key=shipment.path)
-        return _send_in_parts(Crew(context, shipment, senders), source)
-    except EcogsafeError as error:
-        return _all_failed(shipment, error)
-    finally:
-        source.close()
+        cutters = None
+    return _send_in_parts(Crew(context, shipment, senders), source)
 
 
 def _send_in_parts(crew: Crew, source: Source, cutters: Cutters | None = None) -> list[Outcome]:
@@ -72,7 +84,7 @@ def _send_in_parts(crew: Crew, source: Source, cutters: Cutters | None = None) -
         crew.settle()
         if sha256 is None:
             return _ends(opened)
-        return _complete(context, opened, seen(shipment, source.stat, sha256=sha256), sha256)
+        return _complete(context, opened, partial(note_content, shipment, source.stat, sha256), sha256)
     except InterruptedRunError:
         crew.settle()
         return _ends(opened)
@@ -93,7 +105,7 @@ def _feed(crew: Crew, source: Source, lanes: list[Lane], cutters: Cutters | None
     """Have the source read once through every lane; return its SHA-256 once it is proven unchanged."""
     order = crew.shipment.order
     try:
-        if cutters is None or order is None or not lanes:
+        if cutters is None or order is None or not lanes or not cutters.reach(order, lanes):
             return _read_here(crew, source, lanes)
         sha256 = cutters.read(order, source.stat, lanes)
         for lane in lanes:
@@ -121,9 +133,10 @@ def _read_here(crew: Crew, source: Source, lanes: list[Lane]) -> str | None:
     return sha256
 
 
-def _complete(context: TransferContext, opened: Opened, file: SeenFile, sha256: str) -> list[Outcome]:
+def _complete(
+    context: TransferContext, opened: Opened, note: Callable[[Transaction], int], sha256: str
+) -> list[Outcome]:
     """Complete what is all there, at every place at once; return the end of each."""
-    note = partial(files.upsert_file, seen=file)
     futures = [future for lane in opened.lanes for future in lane.complete(note=note, sha256=sha256)]
     if not futures:
         # no place was left, but what was read is known
@@ -138,5 +151,7 @@ def _ends(opened: Opened) -> list[Outcome]:
     return opened.ended + [upload.ended() for lane in opened.lanes for upload in lane.uploads]
 
 
-def _all_failed(shipment: Shipment, error: EcogsafeError) -> list[Outcome]:
-    return [Outcome(shipment=shipment, place=place, status=Status.FAILED, error=error) for place in shipment.places]
+def _all_ended(shipment: Shipment, error: EcogsafeError) -> list[Outcome]:
+    """Return that ``error`` kept the file from every place; an interrupted one did not fail."""
+    status, told = (Status.PAUSED, None) if isinstance(error, InterruptedRunError) else (Status.FAILED, error)
+    return [Outcome(shipment=shipment, place=place, status=status, error=told) for place in shipment.places]

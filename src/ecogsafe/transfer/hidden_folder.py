@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
@@ -13,6 +12,7 @@ from types import TracebackType
 from ecogsafe.core.durable import fsync_directory, rename_noreplace
 from ecogsafe.core.errors import LockedError, SourceUnreadableError
 from ecogsafe.transfer.landing_names import part_path
+from ecogsafe.transfer.part_file import has_name, left_without_locks, lock
 
 
 class HiddenFolder:
@@ -28,7 +28,7 @@ class HiddenFolder:
     Raises
     ------
     LockedError
-        On entry: another run fills the same folder.
+        On entry: another run fills the same folder, or without locks it cannot be told whether one does.
     SourceUnreadableError
         On entry: something else has its name.
     """
@@ -40,8 +40,11 @@ class HiddenFolder:
         self._fd = -1
 
     def __enter__(self) -> HiddenFolder:
-        with suppress(FileExistsError):
+        is_new = True
+        try:
             self.path.mkdir(mode=0o700)
+        except FileExistsError:
+            is_new = False
         try:
             self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except NotADirectoryError as error:
@@ -49,14 +52,24 @@ class HiddenFolder:
                 self._shown, "something else has the name of its unfinished folder", next="choose another name with -o"
             ) from error
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(self.path.lstat(), os.fstat(self._fd)):
-                raise BlockingIOError
-        except (BlockingIOError, FileNotFoundError) as error:
+            self._take(is_new=is_new)
+            self._empty()
+        except BaseException:
             os.close(self._fd)
-            raise LockedError(self._shown, "is being made by another run", next="wait for that run to end") from error
-        self._empty()
+            raise
         return self
+
+    def _take(self, *, is_new: bool) -> None:
+        try:
+            is_locked = lock(self._fd)
+        except BlockingIOError:
+            is_ours = False
+        else:
+            if not is_locked and not is_new:
+                raise left_without_locks(self._shown)
+            is_ours = has_name(os.fstat(self._fd), self.path)
+        if not is_ours:
+            raise LockedError(self._shown, "is being made by another run", next="wait for that run to end")
 
     def _empty(self) -> None:
         """Remove what a killed run left."""

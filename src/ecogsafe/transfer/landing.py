@@ -8,27 +8,23 @@ recording is not read again soon, and copying it into the cache costs more than 
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
-import stat
-import threading
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from ecogsafe.core.clock import monotonic
 from ecogsafe.core.durable import fsync_directory, rename_noreplace
-from ecogsafe.core.errors import LockedError, NoSpaceError
+from ecogsafe.core.errors import SourceUnreadableError
 from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.transfer.allocation import reserve
+from ecogsafe.transfer.durable_ranges import DurableRanges
 from ecogsafe.transfer.landing_names import allocated, folder_for, notes_path, part_path
-from ecogsafe.transfer.landing_notes import Landed, LandingNotes
+from ecogsafe.transfer.landing_notes import Landed, LandingNotes, Noted
+from ecogsafe.transfer.part_file import elsewhere, has_name, open_again, take_part
+from ecogsafe.transfer.received import no_room
 
-#: ranges are made durable together: after so many bytes or seconds, whichever comes first
-_BATCH_BYTES = 64 << 20
-_BATCH_S = 2.0
-_FILE_MODE = 0o640
-_HIDDEN_MODE = 0o600
+#: file systems keep times as exactly as this, nanoseconds
+_SAME_TIME_NS = 2_000_000_000
 
 
 class Landing:
@@ -52,16 +48,14 @@ class Landing:
         self._target = root / relative
         self._part = part_path(self._target)
         self._notes = LandingNotes(notes_path(self._target))
-        self._takes_notes = False
+        self._durable = DurableRanges(self._notes)
         self._fd = -1
         self._direct_fd = -1
-        self._mode = _FILE_MODE
-        self._lock = threading.Lock()
-        self._written: list[tuple[int, int]] = []
-        self._written_bytes = 0
-        self._durable_at = monotonic()
-        #: ranges that will be there for the next run
-        self._durable = 0
+        #: permissions that the file gets with its name
+        self._mode = 0
+        self._is_locked = False
+        #: size and time of what was set aside
+        self._aside = (-1, -1)
 
     def open(self, info: ObjectInfo, content_size: int) -> Landed | None:
         """Take the hidden name for this run alone, and return what an earlier run left of ``info``.
@@ -81,52 +75,26 @@ class Landing:
         folder = folder_for(self._root, self.relative)
         room = os.statvfs(folder)
         if room.f_blocks and room.f_bavail * room.f_frsize + allocated(self._part) < content_size:
-            raise self._full()
-        self._take(os.O_CREAT)
-        landed = self._notes.read(info)
-        if landed is not None:
+            raise no_room(self.relative, is_kept=False)
+        is_left = self._take()
+        landed = self._notes.read(info) if is_left else None
+        if landed is not None and os.fstat(self._fd).st_size:
             self._mode = landed.mode
-            self._durable = len(landed.ranges)
-        elif os.fstat(self._fd).st_size:
+            self._durable.count = len(landed.ranges)
+            return landed
+        if is_left:
             # of another object, or of a run that was killed before it noted anything
             self._part.unlink()
             os.close(self._fd)
-            self._take(os.O_CREAT | os.O_EXCL)
-        return landed
-
-    def _take(self, creation: int) -> None:
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            self._fd = os.open(self._part, flags | creation, _FILE_MODE)
-        except FileExistsError:
-            raise self._elsewhere() from None
-        try:
-            self._lock_part(self._fd)
-        except BaseException:
-            os.close(self._fd)
             self._fd = -1
-            raise
+            self._take()
+        return None
 
-    def _lock_part(self, fd: int) -> None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise self._elsewhere() from None
-        # between open and lock another run may have finished: what is open here then has its final name
-        here = os.fstat(fd)
-        if not stat.S_ISREG(here.st_mode) or here.st_nlink != 1 or not self._is_part(here):
-            raise self._elsewhere()
-        if not here.st_size:
-            self._mode = stat.S_IMODE(here.st_mode)
-        # a file system without permissions (FAT) keeps those of its mount
-        with suppress(PermissionError):
-            os.fchmod(fd, _HIDDEN_MODE)
-
-    def _is_part(self, status: os.stat_result) -> bool:
-        try:
-            return os.path.samestat(self._part.lstat(), status)
-        except FileNotFoundError:
-            return False
+    def _take(self) -> bool:
+        """Take the hidden name; return whether something of an earlier run is there."""
+        self._fd, mode, self._is_locked = take_part(self._part, shown=str(self.relative))
+        self._mode = mode or 0
+        return mode is None
 
     def begin(self, info: ObjectInfo, content_size: int, prefix: bytes, *, in_ranges: bool) -> None:
         """Empty the file and reserve its room; with ``in_ranges`` it is going to be worth keeping unfinished.
@@ -136,25 +104,26 @@ class Landing:
         OSError
             The disk refused, or is full.
         """
-        self._durable = 0
+        self._durable.forget()
         self._notes.forget()
         os.ftruncate(self._fd, 0)
         if in_ranges:
             reserve(self._fd, content_size)
-            self._notes.begin(info, prefix, self._mode)
-            self._takes_notes = True
             self._open_direct()
+            # where there are no locks, the next run could not know that this one has ended
+            if self._is_locked:
+                self._notes.begin(info, prefix, self._mode)
+                self._durable.follow(self._fd, count=0)
 
     def begin_again(self) -> None:
         """Forget what an earlier run left: it is not of this object."""
-        self._durable = 0
-        self._takes_notes = False
+        self._durable.forget()
         self._notes.forget()
 
     def go_on(self) -> None:
         """Go on with what `open` returned."""
         self._notes.go_on()
-        self._takes_notes = True
+        self._durable.follow(self._fd, count=self._durable.count)
         self._open_direct()
 
     def _open_direct(self) -> None:
@@ -187,24 +156,20 @@ class Landing:
         """Read into ``out`` from ``offset``; return how many bytes there were."""
         return os.preadv(self._fd, [out], offset)
 
-    def note(self, number: int, crc64: int, size: int) -> None:
-        """Note that a range was written; now and then what was written becomes durable."""
-        if not self._takes_notes:
-            return
-        with self._lock:
-            self._written.append((number, crc64))
-            self._written_bytes += size
-            if self._written_bytes < _BATCH_BYTES and monotonic() - self._durable_at < _BATCH_S:
-                return
-            self._sync()
+    def note(self, number: int, crc64: int, size: int, *, content: int | None = None) -> None:
+        """Note that a range was written; now and then what was written becomes durable.
 
-    def _sync(self) -> None:
-        """Make what was written durable, and only then note it."""
-        if self._written:
-            os.fsync(self._fd)
-            self._notes.add(self._written)
-            self._durable += len(self._written)
-        self._written, self._written_bytes, self._durable_at = [], 0, monotonic()
+        Parameters
+        ----------
+        content
+            CRC64NVME of the file's bytes, where nothing else would tell whether they are still those.
+
+        Raises
+        ------
+        OSError
+            The disk refused; nothing is noted from here on.
+        """
+        self._durable.add(Noted(number, crc64, content), size)
 
     @property
     def folder(self) -> Path:
@@ -219,11 +184,14 @@ class Landing:
         OSError
             The disk refused.
         """
-        if self._mtime_ns is not None:
-            os.utime(self._fd, ns=(self._mtime_ns, self._mtime_ns))
+        self._set_time()
         with suppress(PermissionError):
             os.fchmod(self._fd, self._mode)
         os.fsync(self._fd)
+
+    def _set_time(self) -> None:
+        if self._mtime_ns is not None:
+            os.utime(self._fd, ns=(self._mtime_ns, self._mtime_ns))
 
     def name(self) -> None:
         """Give the durable file its name; it is kept over a power failure once the folder is on the disk.
@@ -232,18 +200,32 @@ class Landing:
         ------
         FileExistsError
             The name appeared meanwhile.
+        LockedError
+            What has the hidden name is not this file any more.
         OSError
             The disk refused.
         """
-        rename_noreplace(self._part, self._target)
-        self._notes.forget()
+        ours = os.fstat(self._fd)
+        if not has_name(ours, self._part):
+            raise elsewhere(str(self.relative))
+        try:
+            rename_noreplace(self._part, self._target)
+        except OSError:
+            # a network file system may repeat a request that went well: the disk is asked what happened
+            if not has_name(ours, self._target):
+                raise
+            with suppress(OSError):
+                self._part.unlink(missing_ok=True)
+        # without a part they say nothing
+        with suppress(OSError):
+            self._notes.forget()
 
     def publish(self) -> None:
         """Do `make_durable` and `name`, wait for the folder, and give back what is open.
 
         Raises
         ------
-        FileExistsError, OSError
+        FileExistsError, LockedError, OSError
             As `name`.
         """
         self.make_durable()
@@ -255,24 +237,64 @@ class Landing:
         """End unfinished; return whether the next run goes on with it. What is not worth that is removed."""
         if self._fd < 0:
             return False
-        with self._lock:
-            # what cannot be noted is fetched again
-            with suppress(OSError):
-                if self._takes_notes:
-                    self._sync()
-            is_kept = self._durable > 0
-        if is_kept:
+        # what cannot be noted is fetched again
+        with suppress(OSError):
+            self._durable.sync()
+        if self._durable.count:
             self.close()
-        else:
-            self.discard()
-        return is_kept
+            return True
+        self.discard()
+        return False
+
+    def set_aside(self) -> None:
+        """Close the whole file, durable, under its hidden name until `take_back`.
+
+        Raises
+        ------
+        OSError
+            The disk refused.
+        """
+        self._set_time()
+        os.fsync(self._fd)
+        here = os.fstat(self._fd)
+        self._aside = here.st_size, here.st_mtime_ns
+        self.close()
+
+    def take_back(self) -> None:
+        """Open what was set aside.
+
+        Raises
+        ------
+        LockedError
+            Another run has it.
+        SourceUnreadableError
+            It was removed or changed meanwhile.
+        """
+        size, mtime_ns = self._aside
+        try:
+            self._fd = open_again(self._part, shown=str(self.relative))
+            here = os.fstat(self._fd)
+            is_same = here.st_size == size and abs(here.st_mtime_ns - mtime_ns) < _SAME_TIME_NS
+        except FileNotFoundError:
+            is_same = False
+        if not is_same:
+            raise SourceUnreadableError(
+                str(self.relative),
+                "was changed here before it was proven, under its hidden name",
+                safe="Nothing was put in place of it; the copy at the store is as it was",
+                next="see who else works in this folder, then run the same command again",
+            )
 
     def discard(self) -> None:
         """Remove the unfinished file; it is still locked, so nobody else can have begun with its name."""
-        if self._fd >= 0:
-            self._part.unlink(missing_ok=True)
-            self._notes.forget()
-            self.close()
+        if self._fd < 0:
+            return
+        # a disk that takes nothing any more must not hide the error that it was
+        with suppress(OSError):
+            if has_name(os.fstat(self._fd), self._part):
+                self._part.unlink(missing_ok=True)
+                self._notes.forget()
+        self.close()
 
     def close(self) -> None:
         """Give back what is open."""
@@ -281,24 +303,3 @@ class Landing:
             if fd >= 0:
                 os.close(fd)
         self._direct_fd = self._fd = -1
-
-    def _elsewhere(self) -> LockedError:
-        return LockedError(
-            str(self.relative),
-            "is being received by another run, or something else has the name of its unfinished file",
-            next="wait for that run to end, then run the same command again",
-        )
-
-    def _full(self) -> NoSpaceError:
-        return no_room(self.relative, is_kept=False)
-
-
-def no_room(relative: PurePosixPath, *, is_kept: bool) -> NoSpaceError:
-    """Return the error for a file that does not fit."""
-    part = "What came of it is kept" if is_kept else "No partial file was left"
-    return NoSpaceError(
-        str(relative),
-        "there is not enough room for it on this disk",
-        safe=f"{part}; the files already there are complete",
-        next="make room, or choose another folder with -d, then run the same command again",
-    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from ecogsafe.core.durable import fsync_directory
 from ecogsafe.core.errors import SourceUnreadableError
+from ecogsafe.transfer.part_file import has_name, lock
 
 _PART_SUFFIX = ".ecogsafe-part"
 _NOTES_SUFFIX = ".ecogsafe-ranges"
@@ -61,22 +62,29 @@ def allocated(path: Path) -> int:
 
 
 def clear_leftovers(target: Path) -> None:
-    """Remove what an interrupted run left of a file that is here and right; what another run holds stays."""
+    """Remove what an interrupted run left of a file that is here and right; what another run holds stays.
+
+    So does what the disk does not let go: the file is here and right all the same.
+    """
     part = part_path(target)
-    try:
-        fd = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        notes_path(target).unlink(missing_ok=True)
-        return
-    except OSError:
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        here = os.fstat(fd)
-        if stat.S_ISREG(here.st_mode) and here.st_nlink == 1 and os.path.samestat(part.lstat(), here):
-            part.unlink()
+    with suppress(OSError):
+        try:
+            fd = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
             notes_path(target).unlink(missing_ok=True)
-    except (BlockingIOError, FileNotFoundError):
-        return
-    finally:
-        os.close(fd)
+            return
+        try:
+            here = os.fstat(fd)
+            if lock(fd) and stat.S_ISREG(here.st_mode) and _is_only(here, target) and has_name(here, part):
+                part.unlink()
+                notes_path(target).unlink(missing_ok=True)
+        finally:
+            os.close(fd)
+
+
+def _is_only(here: os.stat_result, target: Path) -> bool:
+    """Return whether what is ``here`` is nobody's file: it has no other name, or that of ``target``.
+
+    Where a file gets its name by a link, a kill may leave both.
+    """
+    return here.st_nlink == 1 or (here.st_nlink == 2 and has_name(here, target))

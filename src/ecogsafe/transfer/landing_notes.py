@@ -1,25 +1,36 @@
 """What of an unfinished file is durable: a small file of JSON lines beside it, so that a killed download goes on.
 
-The first line says which object the bytes are of and how it is cut; each further one, ``[number, crc64]``,
-a range that was durable in the unfinished file before the line was written. Header and nonce of a sealed
-object are kept as they are in the store; no key is. A line that was cut by a kill ends the reading.
+The first line says which object the bytes are of and how it is cut; each further one, ``[number, crc64]`` or
+``[number, crc64, content]``, a range that was durable in the unfinished file before the line was written. Header
+and nonce of a sealed object are kept as they are in the store; no key is. A line that was cut by a kill is passed over.
 """
 
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ecogsafe.stores.protocol import ObjectInfo
 
 _VERSION = 1
 #: of a header and 100,000 ranges (800 GB); what is longer is not ours
 _MAX_BYTES = 8 << 20
+
+
+class Noted(NamedTuple):
+    """One range as it is noted."""
+
+    number: int
+    #: CRC64NVME of the object's bytes; 0 where nobody needs it
+    crc64: int
+    #: and of the file's, where nothing else would tell whether they are still those
+    content: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,8 @@ class Landed:
     mode: int
     #: CRC64NVME of the object's bytes by range
     ranges: Mapping[int, int]
+    #: CRC64NVME of the file's bytes by range, where it was noted
+    contents: Mapping[int, int]
 
 
 def identity_of(info: ObjectInfo) -> dict[str, str | int | None]:
@@ -59,7 +72,13 @@ class LandingNotes:
             first = json.loads(lines[0])
             if first["version"] != _VERSION or first["object"] != identity_of(info):
                 return None
-            return Landed(base64.b64decode(first["prefix"]), int(first["mode"]), _ranges(lines[1:-1]))
+            found = _ranges(lines[1:-1])
+            return Landed(
+                base64.b64decode(first["prefix"]),
+                int(first["mode"]),
+                {noted.number: noted.crc64 for noted in found},
+                {noted.number: noted.content for noted in found if noted.content is not None},
+            )
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -77,12 +96,14 @@ class LandingNotes:
         # a kill may have cut the last line
         self._append([""])
 
-    def add(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Add ranges, by number and CRC64NVME, that are durable."""
-        self._append(json.dumps(each) for each in ranges)
+    def add(self, ranges: Iterable[Noted]) -> None:
+        """Add ranges that are durable."""
+        self._append(json.dumps(each if each.content is not None else each[:2]) for each in ranges)
 
     def _append(self, lines: Iterable[str]) -> None:
-        os.write(self._fd, "".join(f"{line}\n" for line in lines).encode())
+        data = "".join(f"{line}\n" for line in lines).encode()
+        if os.write(self._fd, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
 
     def close(self) -> None:
@@ -97,18 +118,13 @@ class LandingNotes:
         self._path.unlink(missing_ok=True)
 
 
-def _ranges(lines: Iterable[bytes]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for line in lines:
-        if line:
-            number, crc64 = _pair(json.loads(line)) if line.endswith(b"]") else (-1, 0)
-            if number < 0:
-                # cut by a kill; what follows was written after
-                continue
-            found[number] = crc64
-    return found
+def _ranges(lines: Iterable[bytes]) -> list[Noted]:
+    # what a kill cut has no bracket at its end; what follows was written after
+    return [_noted(json.loads(line)) for line in lines if line.endswith(b"]")]
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    number, crc64 = value
-    return int(number), int(crc64)
+def _noted(value: Any) -> Noted:
+    number, crc64, *content = map(int, value)
+    if number < 0 or len(content) > 1:
+        raise ValueError("no range")
+    return Noted(number, crc64, *content)

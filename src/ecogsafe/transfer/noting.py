@@ -29,10 +29,18 @@ def seen(shipment: Shipment, stat: SourceStat, *, sha256: str | None) -> SeenFil
 
 
 def note_files(tx: Transaction, read: Sequence[tuple[Shipment, SourceStat, str]]) -> list[int]:
-    """Note files as they were read, with their SHA-256; return the ids of their rows in this order."""
+    """Note files as they were read, with their SHA-256; return the ids of their rows in this order.
+
+    A row that is given (`Shipment.content_id`) stays as it is.
+    """
     here = [(shipment, stat, sha256) for shipment, stat, sha256 in read if shipment.content_id is None]
     ids = iter(files.upsert_files(tx, [seen(shipment, stat, sha256=sha256) for shipment, stat, sha256 in here]))
     return [next(ids) if shipment.content_id is None else shipment.content_id for shipment, _, _ in read]
+
+
+def note_content(shipment: Shipment, stat: SourceStat, sha256: str, tx: Transaction) -> int:
+    """Do `note_files` for one file; return the id of its row."""
+    return note_files(tx, [(shipment, stat, sha256)])[0]
 
 
 def note_file(context: TransferContext, shipment: Shipment, source: Source, *, sha256: str | None) -> int:

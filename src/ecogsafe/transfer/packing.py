@@ -246,14 +246,12 @@ class _Share:
         self._stop = stop
         self._deliver = deliver
         self._queue: deque[tuple[int, Going, bytes, int]] = deque()
-        self._left = 0
         self._results: list[tuple[int, SentOrNot]] = []
         self._told = monotonic()
         self._lock = threading.Lock()
 
     def add(self, position: int, going: Going, body: bytes, crc64: int) -> None:
         self._queue.append((position, going, body, crc64))
-        self._left += 1
 
     @property
     def waiting(self) -> int:
@@ -290,8 +288,8 @@ class _Share:
     def _ended(self, results: list[tuple[int, SentOrNot]]) -> None:
         with self._lock:
             self._results += results
-            self._left -= len(results)
-            if self._left and monotonic() - self._told < _TELL_EVERY_S:
+            # what is not waiting is under way: whatever ends now may be the last for long
+            if self._queue and monotonic() - self._told < _TELL_EVERY_S:
                 return
             told, self._results = self._results, []
             self._told = monotonic()

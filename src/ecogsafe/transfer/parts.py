@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MIB = 1024 * 1024
-#: smallest part we send, bytes (DESIGN 5.8); S3 itself asks for 5 MiB
-SMALLEST_PART = 16 * MIB
+#: smallest part we send, bytes; S3 itself asks for 5 MiB
+SMALLEST_PART = 8 * MIB
+#: of a file: what a part costs beside its bytes is worth as much as sealing 4 MiB (``docs/performance.md``)
+USUAL_PART = 16 * MIB
 #: S3 allows 10,000 parts; the reserve leaves room for growth of other limits
 MOST_PARTS = 9_000
 #: up to this object size one request is cheaper than parts; DESIGN 4 asks for parts above 64 MiB
 SINGLE_REQUEST_LIMIT = 32 * MIB
 
 
-def part_size_for(object_size: int) -> int:
-    """Return the part size for an object of ``object_size`` bytes: max(8 MiB, size/9,000 up to whole MiB)."""
+def part_size_for(object_size: int, *, least: int = USUAL_PART) -> int:
+    """Return the part size for an object of ``object_size`` bytes: max(``least``, size/9,000 up to whole MiB)."""
     share = -(-object_size // MOST_PARTS)
-    return max(SMALLEST_PART, -(-share // MIB) * MIB)
+    return max(least, -(-share // MIB) * MIB)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from ecogsafe.core.errors import InterruptedRunError
+from ecogsafe.core.errors import InterruptedRunError, NoSpaceError
 
 _READ_BYTES = 1024 * 1024
 
@@ -28,6 +28,17 @@ class Received:
 def interrupted(key: str) -> InterruptedRunError:
     """Return the error for an object that a run did not finish."""
     return InterruptedRunError(key, "was interrupted", safe="What came of it is kept, and the next run goes on there")
+
+
+def no_room(relative: PurePosixPath, *, is_kept: bool) -> NoSpaceError:
+    """Return the error for a file that does not fit."""
+    part = "What came of it is kept" if is_kept else "No partial file was left"
+    return NoSpaceError(
+        str(relative),
+        "there is not enough room for it on this disk",
+        safe=f"{part}; the files already there are complete",
+        next="make room, or choose another folder with -d, then run the same command again",
+    )
 
 
 def digest_of_file(path: Path) -> str:

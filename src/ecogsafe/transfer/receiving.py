@@ -1,30 +1,29 @@
 """One object back to its content: ranges are fetched and opened in any order, digested in theirs, and landed.
 
 Every byte is looked at once on its way: opened into the buffer that is written to the disk and digested from
-there. What an earlier run left is digested from the disk instead. The digest of the whole decides whether
-the file gets its name, so it matters little who wrote the unfinished file.
+there (`in_turn`). What an earlier run left is digested from the disk instead. The digest of the whole decides
+whether the file gets its name, so it matters little who wrote the unfinished file; where nobody knows that digest,
+what was left counts only with a checksum of its own.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ecogsafe.core.errors import EcogsafeError, ObjectReplacedError, VerificationError
 from ecogsafe.crypt.age_recipients import Identity
-from ecogsafe.crypt.checksums import combine
-from ecogsafe.crypt.errors import PayloadError
+from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.stores.protocol import ObjectInfo, Store
 from ecogsafe.transfer.buffers import Slot, Slots
 from ecogsafe.transfer.fetching import Fetcher, Stream
-from ecogsafe.transfer.landing import Landing, no_room
-from ecogsafe.transfer.ranges import Range, RangePlan
-from ecogsafe.transfer.received import Received, interrupted
-
-_READ_BACK = 1024 * 1024
+from ecogsafe.transfer.in_turn import InTurn
+from ecogsafe.transfer.landing import Landing
+from ecogsafe.transfer.landing_notes import Landed
+from ecogsafe.transfer.ranges import Range
+from ecogsafe.transfer.received import Received, interrupted, no_room
 
 
 class Reception:
@@ -76,16 +75,10 @@ class Reception:
         self._reset()
 
     def _reset(self) -> None:
-        self._plan: RangePlan | None = None
         self._fetcher = Fetcher(self._store, self._identities, self._on_bytes)
-        #: what an earlier run left: CRC64NVME by range
-        self._landed: Mapping[int, int] = {}
+        #: None until it is known how the object is cut
+        self._turn: InTurn | None = None
         self._next = 0
-        self._arrived: dict[int, tuple[Slot, int]] = {}
-        self._digest = hashlib.sha256()
-        self._digested = 0
-        self._is_digesting = False
-        self._crc = 0
 
     # called by `receivers`
 
@@ -110,7 +103,11 @@ class Reception:
             self._begin(slot, ahead=ahead, is_over=is_over)
         finally:
             slots.release(slot)
-        self._digest_what_came(slots)
+        self._go_on(slots)
+
+    def _go_on(self, slots: Slots) -> None:
+        if self._turn is not None:
+            self._turn.go_on(slots)
 
     def _begin(self, slot: Slot, *, ahead: bool, is_over: Callable[[], bool]) -> None:
         if self._look is not None:
@@ -118,18 +115,19 @@ class Reception:
         self._fetcher.sums_up = self._landing is None or self.info.crc64 is not None
         if self._landing is not None and self._may_restart:
             landed = self._landing.open(self.info, self._content_size)
-            if landed is not None and self._goes_on(landed.prefix, landed.ranges):
+            if landed is not None and self._goes_on(landed):
                 return
         begun = self._fetcher.begin(self.info, slot, ahead=ahead)
         plan, after = begun.plan, begun.after if ahead else 1
         try:
             if self._landing is not None:
                 self._landing.begin(self.info, plan.content_size, begun.prefix, in_ranges=plan.count > 1)
+            turn = InTurn(plan, self.info.key, self.stop)
             with self._lock:
                 self._next = after
-                self._plan = plan
-            self._settle(plan.range(0), slot, begun.crc64)
-            self._take_in_turn(plan, range(1, after), slot, begun.stream, is_over)
+                self._turn = turn
+            self._settle(turn, plan.range(0), slot, begun.crc64)
+            self._take_in_turn(turn, range(1, after), slot, begun.stream, is_over)
         finally:
             begun.stream.close()
 
@@ -142,16 +140,17 @@ class Reception:
             More than one where nobody else is at work on the object and it is their turn to be digested.
         """
         with self._lock:
-            plan = self._plan
-            if plan is None or self.error is not None:
+            turn = self._turn
+            if turn is None or self.error is not None:
                 return ()
-            while self._next in self._landed:
+            plan = turn.plan
+            while turn.is_left(self._next):
                 self._next += 1
             first, after = self._next, self._next + 1
             if first >= plan.count:
                 return ()
-            if ahead and self._digested == first:
-                while after < plan.after(first) and after not in self._landed:
+            if ahead and turn.count == first:
+                while after < plan.after(first) and not turn.is_left(after):
                     after += 1
             self._next = after
             return [plan.range(number) for number in range(first, after)]
@@ -168,12 +167,15 @@ class Reception:
         OSError
             The disk refused.
         """
+        turn = self._turn
+        if turn is None:
+            raise ValueError("nothing was assigned")
         if len(ranges) > 1:
             try:
-                self._fetch_run(ranges, slot, is_over)
+                self._fetch_run(turn, ranges, slot, is_over)
             finally:
                 slots.release(slot)
-            self._digest_what_came(slots)
+            turn.go_on(slots)
             return
         try:
             crc = self._fetcher.fetch(self.info.key, ranges[0], slot)
@@ -181,38 +183,39 @@ class Reception:
         except BaseException:
             slots.release(slot)
             raise
-        self._arrive(ranges[0].number, slot, crc, slots)
+        turn.arrive(ranges[0].number, slot, crc, slots)
 
-    def _fetch_run(self, ranges: Sequence[Range], slot: Slot, is_over: Callable[[], bool]) -> None:
-        plan = self._plan
-        if plan is None:
-            return
+    def _fetch_run(self, turn: InTurn, ranges: Sequence[Range], slot: Slot, is_over: Callable[[], bool]) -> None:
         start, stop = ranges[0].object_start, ranges[-1].object_stop
         stream = self._fetcher.stream(self.info.key, start, stop, slot, size=stop - start)
         try:
-            self._take_in_turn(plan, range(ranges[0].number, ranges[-1].number + 1), slot, stream, is_over)
+            self._take_in_turn(turn, range(ranges[0].number, ranges[-1].number + 1), slot, stream, is_over)
         finally:
             stream.close()
 
     @property
     def is_complete(self) -> bool:
         """Whether every range was digested."""
-        with self._lock:
-            return self._plan is not None and self._digested == self._plan.count
+        turn = self._turn
+        return turn is not None and turn.count == turn.plan.count
 
     @property
     def is_small(self) -> bool:
         """Whether it came in one range: the disk takes many of such files as fast as one."""
-        with self._lock:
-            return self._plan is not None and self._plan.count == 1
+        return self._turn is not None and self._turn.plan.count == 1
+
+    @property
+    def came_whole(self) -> bool:
+        """Whether all of it came in this run: what an earlier one left may have come from another store."""
+        return self._turn is not None and not self._turn.has_left
 
     def fail(self, error: Exception, slots: Slots) -> None:
         """Give up; the first error counts."""
         with self._lock:
             self.error = self.error or error
-            arrived, self._arrived = self._arrived, {}
-        for slot, _ in arrived.values():
-            slots.release(slot)
+            turn = self._turn
+        if turn is not None:
+            turn.give_up(slots)
 
     # the end; `ecogsafe.transfer.ending` calls these in turn
 
@@ -245,13 +248,15 @@ class Reception:
 
         That is when what an earlier run left turned out not to be of this object.
         """
-        if isinstance(self.error, VerificationError) and self._landed and self._may_restart:
+        left = self._turn is not None and self._turn.has_left
+        if isinstance(self.error, VerificationError) and left and self._may_restart:
             self._may_restart = False
             self.error = None
             self._reset()
             if self._landing is not None:
-                self._landing.begin_again()
-            return True
+                self._attempt(self._landing.begin_again)
+            if self.error is None:
+                return True
         if self._landing is not None:
             if self.error is not None:
                 self._give_up(self._landing)
@@ -274,32 +279,38 @@ class Reception:
         """Return what the object held, or raise what went wrong."""
         if self.error is not None:
             raise self.error
-        return Received(self._digest.hexdigest(), self._plan.content_size if self._plan else 0, self._crc)
+        turn = self._turn
+        if turn is None:
+            raise interrupted(self.info.key)
+        return Received(turn.sha256, turn.plan.content_size, turn.crc64)
 
     # parts of it
 
-    def _goes_on(self, prefix: bytes, landed: Mapping[int, int]) -> bool:
-        """Take over what an earlier run left, if it fits."""
-        plan = self._fetcher.open_known(self.info, prefix)
+    def _goes_on(self, left: Landed) -> bool:
+        """Take over what an earlier run left, if it fits, and if it will show whether it is still right."""
+        landed = left.ranges
+        plan = self._fetcher.open_known(self.info, left.prefix)
         if plan is None or self._landing is None or not landed or max(landed) >= plan.count:
+            return False
+        if self._expected is None and left.contents.keys() != landed.keys():
             return False
         self._landing.go_on()
         ranges = [plan.range(number) for number in landed]
         self._on_kept(sum(r.object_stop - r.object_start for r in ranges))
+        turn = InTurn(plan, self.info.key, self.stop, landing=self._landing, left=left)
         with self._lock:
-            self._landed = landed
-            self._plan = plan
+            self._turn = turn
         return True
 
     def _take_in_turn(
-        self, plan: RangePlan, numbers: range, slot: Slot, stream: Stream, is_over: Callable[[], bool]
+        self, turn: InTurn, numbers: range, slot: Slot, stream: Stream, is_over: Callable[[], bool]
     ) -> None:
         """Take ranges that are this thread's alone, and the next to be digested; one comes wrong, the rest singly."""
         is_whole = True
         for number in numbers:
             if is_over() or self.error is not None:
                 return
-            range_ = plan.range(number)
+            range_ = turn.plan.range(number)
             try:
                 if is_whole:
                     crc = self._fetcher.take(stream, range_, slot)
@@ -309,76 +320,27 @@ class Reception:
                 is_whole = False
             if not is_whole:
                 crc = self._fetcher.fetch(self.info.key, range_, slot)
-            self._settle(range_, slot, crc)
+            self._settle(turn, range_, slot, crc)
 
-    def _settle(self, range_: Range, slot: Slot, crc: int) -> None:
+    def _settle(self, turn: InTurn, range_: Range, slot: Slot, crc: int) -> None:
         """Write and digest a range whose turn it is: nobody else digests before it is done."""
         self._write(range_, slot, crc)
-        self._digest.update(slot.view)
-        self._crc = combine(self._crc, crc, range_.object_stop - range_.object_start)
-        with self._lock:
-            self._digested += 1
+        turn.take(range_, slot, crc)
 
     def _write(self, range_: Range, slot: Slot, crc: int) -> None:
         if self._landing is not None:
             self._landing.write(slot.view, range_.start)
-            self._landing.note(range_.number, crc, range_.size)
-
-    def _arrive(self, number: int, slot: Slot, crc: int, slots: Slots) -> None:
-        with self._lock:
-            failed = self.error is not None
-            if not failed:
-                self._arrived[number] = slot, crc
-        if failed:
-            slots.release(slot)
-        else:
-            self._digest_what_came(slots)
-
-    def _digest_what_came(self, slots: Slots) -> None:
-        """Digest every range whose turn it is; one thread at a time does."""
-        while True:
-            with self._lock:
-                number, plan = self._digested, self._plan
-                if self._is_digesting or self.error is not None or plan is None:
-                    return
-                slot, crc = self._arrived.pop(number, (None, self._landed.get(number, -1)))
-                if crc < 0:
-                    return
-                self._is_digesting = True
-            range_ = plan.range(number)
-            try:
-                if slot is not None:
-                    self._digest.update(slot.view)
-                else:
-                    self._digest_landed(range_)
-                self._crc = combine(self._crc, crc, range_.object_stop - range_.object_start)
-                with self._lock:
-                    self._digested += 1
-            finally:
-                if slot is not None:
-                    slots.release(slot)
-                with self._lock:
-                    self._is_digesting = False
-
-    def _digest_landed(self, range_: Range) -> None:
-        """Digest what an earlier run wrote, from the disk."""
-        position = range_.start
-        with memoryview(bytearray(_READ_BACK)) as memory:
-            while position < range_.stop and self._landing is not None:
-                if self.stop.is_set():
-                    raise interrupted(self.info.key)
-                count = self._landing.read(memory[: range_.stop - position], position)
-                if not count:
-                    raise PayloadError(self.info.key, "its unfinished file is shorter than was noted")
-                self._digest.update(memory[:count])
-                position += count
+            content = crc64nvme(slot.view) if self._expected is None and not self.is_small else None
+            self._landing.note(range_.number, crc, range_.size, content=content)
 
     def _check(self) -> None:
         """Raise VerificationError unless the whole is what it should be."""
-        crc64 = self.info.crc64
-        if crc64 is not None and self._crc != crc64:
+        crc64, turn = self.info.crc64, self._turn
+        if turn is None or not self.is_complete:
+            raise self._wrong("did not come whole")
+        if crc64 is not None and turn.crc64 != crc64:
             raise self._wrong("does not have the checksum that the store recorded")
-        if self._expected is not None and self._digest.hexdigest() != self._expected:
+        if self._expected is not None and turn.sha256 != self._expected:
             raise self._wrong("is not the file that was uploaded: its digest differs")
 
     def _wrong(self, problem: str) -> VerificationError:

@@ -7,7 +7,9 @@ import zstandard
 
 from ecogsafe.catalog import archives
 from ecogsafe.catalog.sums import sums
+from ecogsafe.core.errors import InterruptedRunError
 from ecogsafe.crypt.checksums import crc64nvme
+from ecogsafe.stores.faulty import Fault, Faulty
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.transfer.archive import frames, making, volume_pass
 from ecogsafe.transfer.archive.index import parse_index
@@ -220,3 +222,13 @@ def test_a_key_that_was_taken_meanwhile_is_never_replaced(volumes: VolumeBench) 
     assert b"".join(store.read(KEY)) == foreign
     assert volumes.volume().state == "abandoned"
     assert (volumes.bench.open_uploads(), volumes.bench.keys_resting()) == ([], 0)
+
+
+@pytest.mark.parametrize("method", ["begin_upload", "put_part", "finish_upload"])
+def test_ctrl_c_while_the_store_is_asked_again_pauses_the_volume(volumes: VolumeBench, method: str) -> None:
+    interrupted = InterruptedRunError("memory", "was not asked again")
+    store = Faulty(MemoryStore(), {method: [Fault(error=interrupted)]})
+    work = volumes.plan(volumes.bench.place(store))
+    outcome = volumes.send(work)
+    assert (outcome.status, outcome.error) == (Status.PAUSED, None)
+    assert volumes.send(work).status is Status.DONE

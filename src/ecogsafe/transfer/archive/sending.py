@@ -51,6 +51,8 @@ def send_volume(
         return _send(crew(), work) if outcome is None else outcome
     except MemberLostError:
         raise
+    except InterruptedRunError:
+        return Outcome(shipment=work.shipment, place=work.place, status=Status.PAUSED)
     except EcogsafeError as error:
         return Outcome(shipment=work.shipment, place=work.place, status=Status.FAILED, error=error)
 

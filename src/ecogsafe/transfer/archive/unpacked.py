@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from ecogsafe.core.errors import EcogsafeError, InterruptedRunError, VerificationError
 from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.transfer.archive.volume_reader import refused
-from ecogsafe.transfer.landing import Landing, no_room
+from ecogsafe.transfer.landing import Landing
+from ecogsafe.transfer.received import no_room
 
 _READ_BACK = 1024 * 1024
 _NANOSECONDS = 1_000_000_000
@@ -78,7 +79,8 @@ class Arrival:
         try:
             landed = self._landing.open(info, self.wish.size)
             self._is_open = True
-            if landed is not None and landed.ranges and self._in_frames and not anew:
+            # without a digest nothing would tell whether what was left is still right
+            if landed is not None and landed.ranges and self._in_frames and self.wish.sha256 is not None and not anew:
                 self._landing.go_on()
                 self.landed = landed.ranges
             else:
@@ -132,37 +134,46 @@ class Arrival:
             self.fail(refused(self._volume.key, f"gives {self.wish.path} another digest than it must have"))
         if isinstance(self.error, VerificationError) and self.landed:
             return True
+        self._publish()
+        return False
+
+    def _publish(self) -> None:
         if self.error is None:
             try:
                 self._landing.publish()
-            except OSError as error:
+            except (EcogsafeError, OSError) as error:
                 self.fail(error)
-        return False
 
     def set_aside(self) -> None:
         """Keep the whole file under its hidden name until `publish_aside` or `drop_aside`, closed."""
         if self.error is not None:
             return
-        self._landing.note(0, 0, 0)
+        try:
+            self._landing.set_aside()
+        except OSError as error:
+            self.fail(error)
         self._is_open = False
-        if not self._landing.leave():
-            self.error = OSError(errno.EIO, "could not be kept")
 
     def publish_aside(self) -> None:
         """Name a file that was set aside; an error is kept in ``error``."""
-        self.open()
-        if self.error is None and not self.landed:
-            self.fail(refused(self._volume.key, f"gave {self.wish.path}, which was changed here before it was proven"))
-        if self.error is None:
-            try:
-                self._landing.publish()
-            except OSError as error:
-                self.fail(error)
+        self._take_back()
+        self._publish()
 
     def drop_aside(self, error: Exception) -> None:
         """Remove a file that was set aside."""
-        self.open()
+        self._take_back()
+        self.error = None
         self.fail(error)
+
+    def _take_back(self) -> None:
+        # what became of it here says nothing of the store
+        try:
+            self._landing.take_back()
+        except (EcogsafeError, OSError) as error:
+            self.error = error
+        self._is_open = True
+        if self.error is not None:
+            self.fail(self.error)
 
     def fail(self, error: Exception) -> None:
         """Give up: what came is removed where it is wrong, and kept for the next run where it is only unfinished."""
