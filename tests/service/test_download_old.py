@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ecogsafe.core.errors import UsageError, WrongPasswordError
+from ecogsafe.core.errors import ObjectMissingError, StoreRefusedError, UsageError, WrongPasswordError
 from ecogsafe.core.private import Secret
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.service.download import download
@@ -77,7 +77,7 @@ def test_everything_comes_back_under_today_s_names(small_lab: SmallLab, old_stor
     assert ended.status == 21, "the report stays in the old copy, and that is told"
     (left,) = ended.items(status="left_behind")
     assert NAME not in repr(ended.events)
-    assert left.key == f"old/{A}_vid.tar.gz.enc"
+    assert left.key == f"o•••/{A}_vid.tar.gz.enc"
     again = fetch(small_lab)
     assert not again.items(status="done")
     assert len(again.items(status="present")) == 4
@@ -167,7 +167,7 @@ def test_each_old_object_has_its_row_in_the_audit_record(small_lab: SmallLab, ol
         rows = tx.execute(text("select act, object, subject from audit where act = 'download'")).all()
     assert {(row.object, row.subject) for row in rows} == {
         (f"{CLIP}.enc", A),
-        (f"old/{A}_vid.tar.gz.enc", A),
+        (f"o•••/{A}_vid.tar.gz.enc", A),
         (f"{B}_edf.tar.gz.enc", B),
     }
 
@@ -177,3 +177,76 @@ def test_a_file_of_another_subject_in_an_archive_stays_there(small_lab: SmallLab
     ended = fetch(small_lab)
     assert set(back(small_lab)) == {CLIP}
     assert "another subject" in ended.items(status="left_behind")[0].message
+
+
+#: as whoever called the old scripts with the folder of a patient left them
+NAMED = [f"{NAME}~ Ann_1980/{CLIP}.enc", f"{NAME}/{B}_edf.tar.gz.enc"]
+
+
+@pytest.fixture
+def named_store(store: Store) -> Store:
+    put(store, NAMED[0], locked(content(1)))
+    put(store, NAMED[1], locked(tar_gz({RECORDING: Edf().build()})))
+    return store
+
+
+def everything_kept(lab: SmallLab) -> str:
+    """Return all that the catalogue holds."""
+    with lab.reading() as tx:
+        tables = [row[0] for row in tx.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return "".join(repr(tx.exec_driver_sql(f"SELECT * FROM {name}").all()) for name in tables)  # noqa: S608
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_name_in_a_key_is_told_nowhere(small_lab: SmallLab, named_store: Store, dry_run: bool) -> None:
+    ended = fetch(small_lab, dry_run=dry_run)
+    assert ended.status == 0
+    assert set(back(small_lab)) == (set() if dry_run else {CLIP, RECORDING})
+    assert any(event.key and event.key.endswith(f"{B}_edf.tar.gz.enc") for event in ended.items())
+    assert NAME not in repr(ended.events)
+    assert NAME not in everything_kept(small_lab)
+
+
+class Failing(MemoryStore):
+    """A store whose errors name the object, as those of every store do."""
+
+    how = ""
+
+    def head(self, key: str, *, checksum: bool = False) -> Any:
+        if self.how == "head" and key in NAMED:
+            raise StoreRefusedError(f"{self.url}/{key}", "refuses this object", next=f"look at {key}")
+        return MemoryStore.head(self, key)
+
+    def read(self, key: str, start: int = 0, stop: int | None = None, **more: Any) -> Iterator[Any]:
+        pieces = MemoryStore.read(self, key, start, stop, **more)
+        if key in NAMED and self.how == "gone":
+            raise ObjectMissingError(f"{self.url}/{key}", "is not there")
+        if key in NAMED and self.how == "shorter":
+            yield b"".join(pieces)[:-1]
+        elif key in NAMED and self.how == "replaced":
+            yield next(pieces)
+            overwrite(self, key, locked(content(7)))
+            yield from MemoryStore.read(self, key, 10, **more)
+        else:
+            yield from pieces
+
+
+@pytest.mark.parametrize("how", ["head", "gone", "shorter", "replaced"])
+def test_a_name_in_a_key_is_in_no_error(small_lab: SmallLab, in_memory: Any, how: str) -> None:
+    failing = in_memory.add(URL, Failing(URL))
+    put(failing, NAMED[0], locked(content(1)))
+    failing.how = how
+    ended = fetch(small_lab)
+    assert ended.status != 0
+    assert not back(small_lab)
+    assert f"{A}_1_0000.avi.enc" in repr(ended.events), "it is not told which object it was"
+    assert NAME not in repr(ended.events) + repr(ended.error)
+    assert NAME not in everything_kept(small_lab)
+
+
+def test_an_object_that_is_replaced_while_it_is_read_gives_no_mixture(small_lab: SmallLab, in_memory: Any) -> None:
+    failing = in_memory.add(URL, Failing(URL))
+    put(failing, NAMED[0], locked(content(1)))
+    failing.how = "replaced"
+    (error,) = fetch(small_lab).errors()
+    assert error.code == "object-replaced"

@@ -8,10 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
 from ecogsafe.catalog import leases, runs, subjects
+from ecogsafe.catalog.database import Transaction
 from ecogsafe.core.errors import (
     EcogsafeError,
     ExitStatus,
@@ -222,6 +224,33 @@ def test_a_lease_held_twice_is_not_lost(small_lab: SmallLab) -> None:
         assert not run.stop.wait(0.2)
 
     assert small_lab.run("a", work).status is ExitStatus.DONE
+
+
+def test_a_lease_replaced_while_the_heartbeat_waits_to_write_is_not_lost(
+    small_lab: SmallLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`verify --repair` lets go of a subject and takes it for itself alone; what the heartbeat knew is old then."""
+
+    def work(run: Run) -> None:
+        run.hold_subject(CODE, shared=True)
+        write = run.catalog.write
+
+        def write_after_the_other() -> AbstractContextManager[Transaction]:
+            monkeypatch.undo()
+            run.release_subject(CODE)
+            run.hold_subject(CODE, shared=False)
+            return write()
+
+        monkeypatch.setattr(run.catalog, "write", write_after_the_other)
+        run.renew_leases()
+        assert not run.stop.is_set(), "the run stops itself: it takes its own lease for lost"
+        # and now it is lost
+        with run.catalog.write() as tx:
+            leases.release_all(tx, run.owner)
+        run.renew_leases()
+        assert run.stop.is_set()
+
+    assert small_lab.run("a", work).status is ExitStatus.LOCKED
 
 
 @pytest.mark.usefixtures("fast_heart")

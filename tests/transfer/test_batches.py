@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePosixPath
 
 import pytest
 from sqlalchemy import event
 
-from ecogsafe.core.errors import SourceChangedError, StoreRefusedError, StoreUnreachableError
+from ecogsafe.catalog import uploads
+from ecogsafe.core.errors import NoSpaceError, SourceChangedError, StoreRefusedError, StoreUnreachableError
 from ecogsafe.stores.faulty import Fault
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import Body, ObjectInfo
 from ecogsafe.transfer import file_job, packing, pipeline
 from ecogsafe.transfer.batch import Batch
+from ecogsafe.transfer.packing import LocalPacked
 from ecogsafe.transfer.pipeline import send_all
 from ecogsafe.transfer.pool import PartPool
 from ecogsafe.transfer.senders import Senders
@@ -183,6 +186,40 @@ def test_stop_in_the_middle_of_a_lot_sends_what_is_in_flight(bench: Bench) -> No
     again = bench.send(*[s for s in shipments if s.path not in {o.shipment.path for o in outcomes if o.proven}])
     assert {o.status for o in again} == {Status.DONE}
     assert len(bench.copies()) == 80
+
+
+def test_a_catalogue_on_a_full_disk_ends_the_run_without_reading_the_rest(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read and sealed then is so for nothing: it is let go of, and every file is told of."""
+    store = Watched(MemoryStore())
+    shipments = clips(bench, 80, bench.place(store))
+    let_go: list[object] = []
+    read_files: list[str] = []
+    monkeypatch.setattr(LocalPacked, "forget", lambda packed: let_go.append(packed))
+
+    def full(*_given: object) -> None:
+        raise NoSpaceError("catalogue", "its disk is full")
+
+    class Counted(FileSource):
+        def pieces(self):  # type: ignore[no-untyped-def]
+            read_files.append(self.name)
+            return super().pieces()
+
+    for n, shipment in enumerate(shipments):
+        path = shipment.path
+        open_it = partial(Counted, bench.root, PurePosixPath(path), name=path)
+        shipments[n] = replace(shipment, open_source=open_it)
+    monkeypatch.setattr(uploads, "add_intents", full)
+    pool = PartPool()
+    with bench.context(pool=pool) as context, closing(send_all(context, shipments, readers=2)) as ends:
+        outcomes = list(ends)
+    assert Counter((o.status, type(o.error)) for o in outcomes) == {(Status.FAILED, NoSpaceError): 80}
+    assert len({o.shipment.path for o in outcomes}) == 80
+    # a few lots were in hand when the first one was told of
+    assert len(read_files) <= 50
+    assert len(let_go) == len(read_files) // 10
+    assert (store.bodies, pool.used) == ([], 0)
 
 
 def test_no_file_key_serves_twice(bench: Bench) -> None:

@@ -16,12 +16,14 @@ from ecogsafe.core.errors import SourceChangedError
 from ecogsafe.formats.regions import Region
 from ecogsafe.formats.text_digest import digest_of
 from ecogsafe.stores.store_id import STORE_ID_KEY
-from ecogsafe.transfer import cutters, file_job, hiring, processes
+from ecogsafe.transfer import cutters, file_job, hiring
+from ecogsafe.transfer.carrier import Crew
 from ecogsafe.transfer.cutter_link import CutterLink
 from ecogsafe.transfer.file_order import Cleared, FileOrder
+from ecogsafe.transfer.lane import Lane
 from ecogsafe.transfer.pipeline import send_all
 from ecogsafe.transfer.pool import PartPool
-from ecogsafe.transfer.source import source_stat
+from ecogsafe.transfer.source import Source, source_stat
 from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
 
 from .bench import PART, SMALL, Bench, opened, read
@@ -34,15 +36,16 @@ SIZE = 4 * PART
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_read_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def nothing_is_read_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the files that were read in this process all the same."""
     here: list[str] = []
     real = file_job._read_here
-    monkeypatch.setattr(
-        file_job,
-        "_read_here",
-        lambda crew, source, lanes: (here.append(crew.shipment.path), real(crew, source, lanes))[1],
-    )
+
+    def read_here(crew: Crew, source: Source, lanes: list[Lane]) -> str | None:
+        here.append(crew.shipment.path)
+        return real(crew, source, lanes)
+
+    monkeypatch.setattr(file_job, "_read_here", read_here)
     return here
 
 
@@ -165,7 +168,7 @@ def test_none_that_can_be_begun_is_done_without(bench: Bench, monkeypatch: pytes
     def none(*_: object, **__: object) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(processes.subprocess, "Popen", none)
+    monkeypatch.setattr("ecogsafe.transfer.processes.subprocess.Popen", none)
     shipments = clips(bench, folder_place(bench, "a"))
     assert {o.status for o in send(bench, shipments)} == {Status.DONE}
     check_stored(bench, shipments)

@@ -86,9 +86,7 @@ def test_beginning_again_forgets_what_was_written_before(into: Path) -> None:
     assert noted(into) == {1: 101}, "zeros were noted as bytes that are on the disk"
 
 
-def test_what_did_not_become_durable_is_never_noted(
-    into: Path, at_once: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_did_not_become_durable_is_never_noted(into: Path, at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failed fsync the next one says that all is well, whoever's bytes were lost."""
     made = begun(into)
     write(made, 0)

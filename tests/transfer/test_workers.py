@@ -49,10 +49,10 @@ def folder_place(bench: Bench, name: str, *, sealed: bool = True) -> Place:
     return replace(place, store_id=store_id, order=StoreOrder(folder.as_uri(), name))
 
 
-def clips(bench: Bench, *places: Place, count: int = FILES) -> list[Shipment]:
+def clips(bench: Bench, *places: Place, count: int = FILES, size: int = 500) -> list[Shipment]:
     made = []
     for n in range(1, count + 1):
-        relative = bench.write(f"{n:04}", bench.data(500 + n))
+        relative = bench.write(f"{n:04}", bench.data(size + n))
         shipment = bench.shipment(relative, *places)
         made.append(replace(shipment, order=FileOrder(bench.root, str(relative), str(relative))))
     return made

@@ -63,9 +63,11 @@ if "ecogsafe" in " ".join(sys.orig_argv):
     if "LAB_READ_TIMEOUT_S" in os.environ:
         s3_wire.READ_TIMEOUT_S = s3_wire.RECEIVING_TIMEOUT_S = float(os.environ["LAB_READ_TIMEOUT_S"])
     retrying.Backoff.pause_s = lambda self, failures, chance: 0.05 * chance
-    if "ecogsafe.transfer.worker" not in " ".join(sys.orig_argv):
+    if "ecogsafe.transfer." not in " ".join(sys.orig_argv):
         from ecogsafe.transfer import hiring
         hiring.LEAST_FOR_WORKERS = 8
+        if os.environ["LAB_CUTTERS"] == "1":
+            hiring.LEAST_FOR_CUTTERS = 0
 """
 
 
@@ -96,11 +98,15 @@ class Machine:
     environment: dict[str, str]
     #: catalogues that were replaced by an older one
     forgotten: list[Path] = field(default_factory=list)
+    #: commands so far; every other one reads large files in processes of their own
+    commands: int = 0
 
     def start(self, *words: str, clock_offset_s: float = 0.0, is_impatient: bool = False) -> subprocess.Popen[bytes]:
         """Start a command."""
         command = [sys.executable, "-m", "ecogsafe", "--home", str(self.home.root), "--json", *words]
+        self.commands += 1
         environment = self.environment | {"LAB_CLOCK_OFFSET_S": str(clock_offset_s)}
+        environment["LAB_CUTTERS"] = str(self.commands % 2)
         if is_impatient:
             environment["LAB_READ_TIMEOUT_S"] = str(PATIENCE_S)
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)

@@ -23,6 +23,7 @@ from ecogsafe.service.download_planning import DownloadRequest
 from ecogsafe.service.old_copies import OldCopy, OldCopyTaker
 from ecogsafe.service.old_layout import OldObject, old_object
 from ecogsafe.service.running import Run
+from ecogsafe.service.shown_names import key_hidden, shown_path
 from ecogsafe.service.unlocking import UnlockKeys
 from ecogsafe.service.withdrawn import tell_left_out, withdrawn_on
 from ecogsafe.stores.protocol import OWN_PREFIX, ObjectInfo, Store
@@ -74,7 +75,7 @@ def tell_old(run: Run, objects: Collection[OldObject]) -> None:
                 action="download",
                 status="planned",
                 subject=old.code,
-                key=old.info.key,
+                key=old.shown,
                 bytes=old.info.size,
                 message=f"{what}; opened with the old password",
             )
@@ -151,10 +152,11 @@ class OldDownload:
             )
 
     def _take(self, taker: OldCopyTaker, old: OldObject) -> Fetched:
-        info = self.connection.store.head(old.info.key) or old.info
-        pieces = Fetching(self.connection.store, info, self.meter, self.run.stop)
-        taken = taker.take(OldCopy(Private(info.key), pieces, info.size), key=info.key)
-        return Fetched(old.code, info.key, taken.sha256)
+        with key_hidden(old.info.key):
+            info = self.connection.store.head(old.info.key) or old.info
+            pieces = Fetching(self.connection.store, info, self.meter, self.run.stop)
+            taken = taker.take(OldCopy(Private(info.key), pieces, info.size), key=old.shown)
+        return Fetched(old.code, old.shown, taken.sha256)
 
 
 class Fetching:
@@ -168,15 +170,16 @@ class Fetching:
 
     def __iter__(self) -> Iterator[bytes]:
         crc = size = 0
-        key = self._info.key
-        for data in self._store.read(key):
+        key, shown = self._info.key, shown_path(self._info.key)
+        # a lost connection goes on in the same object, or not at all: nothing else would show a mixture of two
+        for data in self._store.read(key, etag=self._info.etag):
             if self._stop.is_set():
-                raise InterruptedRunError(key, "was interrupted", safe="Complete files are kept")
+                raise InterruptedRunError(shown, "was interrupted", safe="Complete files are kept")
             crc = crc64nvme(data, crc)
             size += len(data)
-            self._meter.bytes_moved(len(data), current=key)
+            self._meter.bytes_moved(len(data), current=shown)
             yield bytes(data)
         if size != self._info.size or self._info.crc64 not in (None, crc):
             raise VerificationError(
-                key, "did not arrive as the store has it", safe="Nothing of it was put in place", next="run it again"
+                shown, "did not arrive as the store has it", safe="Nothing of it was put in place", next="run it again"
             )

@@ -36,6 +36,8 @@ from ecogsafe.transfer.receiving import Reception
 
 #: rows of the audit record that are made durable together
 _ACTS_AT_ONCE = 64
+#: said of what is right, and says nothing of the store
+NO_PROOF = "part of it came in an earlier run, so it does not count as a proof of this copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class _End:
     sha256: str | None = None
     #: the digest is the one the catalogue knows
     is_known: bool = False
+    #: and all of it came from this store in this run
+    is_proof: bool = False
     #: bytes of the file
     size: int = 0
 
@@ -190,9 +194,11 @@ class Receiver:
         received = _by_key(reception, wanted)
         return _End(
             "done",
-            _proof(wanted, reception.info),
+            _proof(wanted, reception.info, came_whole=reception.came_whole),
             received.sha256,
             is_known=expected is not None,
+            # a store that holds the same sealing tells the same ETag: what was left may be of the other one
+            is_proof=expected is not None and reception.came_whole,
             size=received.size,
         )
 
@@ -248,7 +254,7 @@ class Receiver:
         if end.status == "done":
             run.tally.done += 1
             run.tally.bytes += wanted.content_size
-            if end.is_known and wanted.copy is not None:
+            if end.is_proof and wanted.copy is not None:
                 self.proven.append(wanted.copy)
             self._fetched.append(Fetched(wanted.subject, wanted.info.key, end.sha256))
             if len(self._fetched) >= _ACTS_AT_ONCE:
@@ -281,9 +287,9 @@ class Receiver:
         return _End("failed", str(error))
 
 
-def _proof(wanted: Wanted, info: ObjectInfo) -> str:
+def _proof(wanted: Wanted, info: ObjectInfo, *, came_whole: bool) -> str:
     if wanted.expected_sha256 is not None:
-        return "digest equal"
+        return "digest equal" if came_whole else f"digest equal; {NO_PROOF}"
     if wanted.sealed:
         return "opened whole, every part authentic; the catalogue knows no digest of it"
     if info.crc64 is not None:

@@ -18,7 +18,7 @@ from ecogsafe.service.modernise_notes import identity_of
 from ecogsafe.service.old_copies import OldCopy
 from ecogsafe.service.old_layout import LOCKED_END
 from ecogsafe.service.running import Run
-from ecogsafe.service.shown_names import code_in, shown_name, shown_path
+from ecogsafe.service.shown_names import code_in, key_hidden, shown_name, shown_path
 from ecogsafe.stores.protocol import OWN_PREFIX, ObjectInfo, Store
 from ecogsafe.transfer.meter import Meter
 
@@ -99,8 +99,9 @@ class StoredCopy:
     @contextmanager
     def opened(self, meter: Meter, stop: threading.Event) -> Iterator[OldCopy]:
         """Give it to read."""
-        info = self.store.head(self.info.key) or self.info
-        yield OldCopy(Private(info.key), Fetching(self.store, info, meter, stop), info.size)
+        with key_hidden(self.info.key):
+            info = self.store.head(self.info.key) or self.info
+            yield OldCopy(Private(info.key), Fetching(self.store, info, meter, stop), info.size)
 
 
 def old_copies_in(run: Run, source: str) -> Iterator[LocalCopy | StoredCopy]:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from ecogsafe.core.durable import fsync_directory, rename_noreplace
 from ecogsafe.deid.layout import CODE, TargetParts, Tree, parse_target
 from ecogsafe.service.expanding import ExpandedFile
+from ecogsafe.service.shown_names import shown_path
 from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.transfer.landing_names import folder_for
 from ecogsafe.transfer.received import digest_of_file
@@ -50,6 +51,11 @@ class OldObject:
     code: str
     #: what it becomes, below a tree; None for an archive, which becomes several
     place: TargetParts | None
+
+    @property
+    def shown(self) -> str:
+        """What messages and the audit record call it: the old scripts took any folder into a key, also a name."""
+        return shown_path(self.info.key)
 
     @property
     def target(self) -> str:

@@ -16,6 +16,7 @@ from ecogsafe.service.download_planning import DownloadPlan, DownloadRequest, Wa
 from ecogsafe.service.restore_indexes import Indexes
 from ecogsafe.service.restore_request import RestorePlan, RestoreRequest, Volume, may_be_cold
 from ecogsafe.service.running import Run
+from ecogsafe.service.shown_names import shown_path
 from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.transfer.archive.index import VolumeIndex
 from ecogsafe.transfer.archive.unpacked import Wish, whole_seconds
@@ -38,7 +39,8 @@ def plan_restore(run: Run, connection: Connection, request: RestoreRequest, inde
     missing = [*plan.missing, *_missing(run, connection, request, listed)]
     for volume in volumes:
         _open(run, volume, request, indexes, missing)
-    found = RestorePlan(volumes=volumes, singles=plan.wanted, old=_old(listed.values(), request), missing=missing)
+    old = _old(run, listed.values(), request)
+    found = RestorePlan(volumes=volumes, singles=plan.wanted, old=old, missing=missing)
     _choose(run, found)
     return found
 
@@ -119,11 +121,16 @@ def _from_row(member: MemberRow) -> Wish:
     return Wish(member.path, member.source.size, member.sha256, member.source.mtime_ns)
 
 
-def _old(listed: Iterable[ObjectInfo], request: RestoreRequest) -> list[Wanted]:
+def _old(run: Run, listed: Iterable[ObjectInfo], request: RestoreRequest) -> list[Wanted]:
     found: dict[str, Wanted] = {}
     for info in listed:
         match = _OLD.fullmatch(info.key)
         if match is None or match["code"] != request.subject or not request.selects(match["name"]):
+            continue
+        if (shown := shown_path(info.key)) != info.key:
+            # what is thawed is remembered by its key, and the catalogue holds no name
+            message = "lies below a folder that may be called after a person: ecogsafe download --decrypt fetches it"
+            run.tell(Item(action="restore", status="note", subject=request.subject, key=shown, message=message))
             continue
         target = PurePosixPath(match["name"])
         found[str(target)] = Wanted(

@@ -18,6 +18,7 @@ from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.service.acts import Fetched, note_fetched
 from ecogsafe.service.connections import Connection
+from ecogsafe.service.download_receiving import NO_PROOF
 from ecogsafe.service.restore_evidence import note_bad, note_restored
 from ecogsafe.service.restore_planning import stands
 from ecogsafe.service.restore_request import RestoreRequest, Volume
@@ -213,11 +214,14 @@ class Unpacker:
             self.ended += 1
             self._run.tally.done += 1
             self._run.tally.bytes += wish.size
-            self._restored.append(wish.path)
+            # what an earlier run left may have come from another store
+            if not arrival.landed:
+                self._restored.append(wish.path)
             self._fetched.append(Fetched(self._request.subject, volume.key, arrival.sha256))
             if len(self._fetched) >= _ACTS_AT_ONCE:
                 self._note_acts()
-            self._tell(volume, wish, "done", "digest equal", arrival.sha256)
+            message = f"digest equal; {NO_PROOF}" if arrival.landed else "digest equal"
+            self._tell(volume, wish, "done", message, arrival.sha256)
         elif isinstance(error, FileExistsError):
             self.ended += 1
             self._tell_different(volume, wish, "a file of this name appeared meanwhile; it was not replaced")

@@ -198,9 +198,13 @@ class Run:
         held = list(self._held.items())
         with self.catalog.write() as tx:
             leases.renew_all(tx, self.owner, LEASE_S)
-            gone = [name for name, lease in held if lease.fence not in {h.fence for h in leases.holders(tx, name)}]
-        # what was given back meanwhile is no longer relied on
-        gone = [name for name in gone if name in self._held]
+            missed = [
+                (name, lease)
+                for name, lease in held
+                if lease.fence not in {holder.fence for holder in leases.holders(tx, name)}
+            ]
+        # what was given back meanwhile, or taken anew, is no longer relied on
+        gone = [name for name, lease in missed if self._held.get(name) is lease]
         if RUN_LEASE in gone and self._held[RUN_LEASE].shared:
             # after a long suspension; nobody else relies on it, it only says that this run is at work
             self._hold(RUN_LEASE, shared=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from ecogsafe.core.errors import EcogsafeError
 from ecogsafe.core.private import Private
 from ecogsafe.deid.layout import CODE
 
@@ -19,6 +22,19 @@ def shown_name(name: str) -> str:
 def shown_path(path: str) -> str:
     """Return ``path`` with each of its components as `shown_name` has it."""
     return "/".join(shown_name(part) for part in path.split("/"))
+
+
+@contextmanager
+def key_hidden(key: str) -> Iterator[None]:
+    """Let the errors of the block show ``key``, which may hold a name, as `shown_path` has it."""
+    try:
+        yield
+    except EcogsafeError as error:
+        shown = shown_path(key)
+        for name in ("item", "problem", "safe", "next"):
+            setattr(error, name, getattr(error, name).replace(key, shown))
+        error.args = (error.item, error.problem)
+        raise
 
 
 def code_in(name: str) -> str | None:

@@ -111,7 +111,11 @@ class Batch:
     def _carry_out(self, jobs: Sequence[Job], plain: int) -> None:
         try:
             packed = self._packer.pack(jobs)
-            announced = self._announce(packed)
+            try:
+                announced = self._announce(packed)
+            except BaseException:
+                packed.forget()
+                raise
         except WorkerGoneError:
             self._ended.singly += self._shipments
             return

@@ -38,7 +38,7 @@ def hire_workers(
     count: int | None,
     instead: LocalPacker,
 ) -> Workers | None:
-    """Return worker processes for small files, if there is enough for them to do and they can do it.
+    """Return worker processes for small files, if there is enough for them to do and any can be begun.
 
     Parameters
     ----------
@@ -54,13 +54,14 @@ def hire_workers(
     from ecogsafe.transfer.workers import Workers
 
     begin = Begin(tuple(context.recipients), orders, -(-per_store // count), context.pace.window)
-    return Workers(begin, _roots(small), count, instead=instead, tell=partial(_store_waits, context))
+    hired = Workers(begin, _roots(small), count, instead=instead, tell=partial(_store_waits, context))
+    return hired if hired.count else None
 
 
 def hire_cutters(
     context: TransferContext, shipments: Sequence[Shipment], senders: Senders, *, count: int | None
 ) -> Cutters | None:
-    """Return processes for large files, if there is enough of them to be worth their start.
+    """Return processes for large files, if there is enough of them to be worth their start and any can be begun.
 
     Parameters
     ----------
@@ -85,7 +86,8 @@ def hire_cutters(
             senders.troubled(waits.store_id)
 
     begin = BeginCutting(orders, senders.per_store)
-    return Cutters(begin, _roots(large), count, pool=context.pool, stop=context.stop, tell=tell)
+    hired = Cutters(begin, _roots(large), count, pool=context.pool, stop=context.stop, tell=tell)
+    return hired if hired.count else None
 
 
 def is_small(shipment: Shipment) -> bool:

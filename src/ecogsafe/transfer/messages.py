@@ -39,6 +39,12 @@ class Send(NamedTuple):
     going: Sequence[Going]
 
 
+class Forget(NamedTuple):
+    """What was packed could not be announced: it is never sent."""
+
+    number: int
+
+
 class Drop(NamedTuple):
     """Do not begin these."""
 
@@ -54,7 +60,7 @@ class End(NamedTuple):
     """Finish what is under way, tell of it, and end."""
 
 
-Order: TypeAlias = Pack | Send | Drop | Stop | End
+Order: TypeAlias = Pack | Send | Forget | Drop | Stop | End
 
 
 class Failed(NamedTuple):

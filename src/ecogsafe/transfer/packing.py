@@ -107,6 +107,10 @@ class Packed(Protocol):
         """Put the objects; to be called once. ``deliver`` gets one result for each, some at a time."""
         ...
 
+    def forget(self) -> None:
+        """Let go of everything; in place of `send`."""
+        ...
+
     def drop(self, positions: Collection[int]) -> None:
         """Do not begin these, if that is still possible; their results come all the same."""
         ...
@@ -229,6 +233,10 @@ class LocalPacked:
             for _ in range(-(-share.waiting // each)):
                 self._senders.send(store_id, share.carry, each)
 
+    def forget(self) -> None:
+        """See `Packed.forget`."""
+        self._bodies = []
+
     def drop(self, positions: Collection[int]) -> None:
         """See `Packed.drop`."""
         for share in self._shares.values():
@@ -266,6 +274,8 @@ class _Share:
                 if not self._queue:
                     break
                 position, going, body, crc64 = self._queue.popleft()
+            # for the last one there may be a long wait
+            self._ended([])
             result = None if self._stop.is_set() else self._put(going, body, crc64)
             self._ended([(position, result)])
             sent += len(body) if isinstance(result, Stored) else 0
@@ -288,7 +298,7 @@ class _Share:
     def _ended(self, results: list[tuple[int, SentOrNot]]) -> None:
         with self._lock:
             self._results += results
-            # what is not waiting is under way: whatever ends now may be the last for long
+            # once all are under way each is told as it ends: it may be the last one for long
             if self._queue and monotonic() - self._told < _TELL_EVERY_S:
                 return
             told, self._results = self._results, []

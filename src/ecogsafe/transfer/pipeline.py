@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ecogsafe.catalog import uploads
 from ecogsafe.core.errors import (
     EcogsafeError,
+    NoSpaceError,
     StoreError,
     StoreForbiddenError,
     StoreFullError,
@@ -284,16 +285,13 @@ class _Round:
             # such as a full disk below the catalogue: nothing is known of what was sent but what was announced
             if not isinstance(failure, EcogsafeError):
                 self._bugs.append(failure)
-            ended.outcomes = [
-                Outcome(
-                    shipment=s,
-                    place=p,
-                    status=Status.FAILED,
-                    error=failure if isinstance(failure, EcogsafeError) else bug_met(s),
-                )
-                for s in task.shipments
-                for p in s.places
-            ]
+            failed = list(task.shipments)
+            if isinstance(failure, NoSpaceError):
+                # the catalogue takes nothing more: what would be read for it is not read
+                failed += (shipment for waiting in self._waiting for shipment in waiting)
+                for waiting in self._waiting:
+                    waiting.clear()
+            ended.outcomes = [_failed(s, p, failure) for s in failed for p in s.places]
         # those of one lot come in no order: one that went well says of all of them that the store is there
         answering = {o.place.store_id for o in ended.outcomes if o.status in (Status.DONE, Status.PRESENT)}
         for store_id in answering:
@@ -320,3 +318,8 @@ class _Round:
         for shipment in task.shipments:
             if (shipment.tree, shipment.path) not in open_still:
                 self._context.meter.file_done(shipment.path)
+
+
+def _failed(shipment: Shipment, place: Place, failure: BaseException) -> Outcome:
+    error = failure if isinstance(failure, EcogsafeError) else bug_met(shipment)
+    return Outcome(shipment=shipment, place=place, status=Status.FAILED, error=error)

@@ -25,6 +25,7 @@ from ecogsafe.transfer.messages import (
     Drop,
     End,
     Failed,
+    Forget,
     Pack,
     Results,
     Send,
@@ -103,9 +104,12 @@ class _Worker:
                         self._orders.put(order)
                     case Send(number, going):
                         self._send(number, going)
+                    case Forget(number):
+                        self._packed.pop(number, None)
                     case Drop(number, positions):
-                        if number in self._packed:
-                            self._packed[number].drop(positions)
+                        packed = self._packed.get(number)
+                        if packed is not None:
+                            packed.drop(positions)
                     case Stop():
                         self._stop.set()
                     case End():

@@ -13,7 +13,20 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from ecogsafe.transfer.messages import Begin, Drop, End, Failed, Order, Pack, Results, Send, Stop, Trouble, WasMade
+from ecogsafe.transfer.messages import (
+    Begin,
+    Drop,
+    End,
+    Failed,
+    Forget,
+    Order,
+    Pack,
+    Results,
+    Send,
+    Stop,
+    Trouble,
+    WasMade,
+)
 from ecogsafe.transfer.packing import Deliver, Going, Job, LocalPacker, MadeOrNot, Packed, SentOrNot
 from ecogsafe.transfer.processes import begin_process
 from ecogsafe.transfer.worker_errors import WorkerGoneError
@@ -199,6 +212,10 @@ class _RemotePacked:
     def send(self, going: Sequence[Going], deliver: Deliver) -> None:
         """See `Packed.send`."""
         self._worker.send(self._number, going, deliver)
+
+    def forget(self) -> None:
+        """See `Packed.forget`."""
+        self._worker.order(Forget(self._number))
 
     def drop(self, positions: Collection[int]) -> None:
         """See `Packed.drop`."""
