@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from ecogsafe.catalog import subjects
 from ecogsafe.core.errors import ExitStatus
 from ecogsafe.service import download_receiving
+from ecogsafe.service.download import download
+from ecogsafe.service.download_planning import DownloadRequest
 from ecogsafe.stores.faulty import Faulty
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import ObjectInfo
 from ecogsafe.transfer import receivers
 from ecogsafe.transfer.landing import Landing
 from ecogsafe.transfer.receiving import Reception
-from tests.service.small_lab import CODES, URL, Ended, Made, SmallLab, StoresInMemory
+from tests.service.small_lab import CODES, PASSWORD, URL, Ended, Made, SmallLab, StoresInMemory
 
 CODE, OTHER = CODES[:2]
 CLIP = f"{CODE}/{CODE}_1/{CODE}_1_0001.avi"
@@ -164,3 +168,21 @@ def test_of_a_withdrawn_subject_nothing_is_missed(sent: SmallLab, store: MemoryS
     ended = sent.download(URL)
     assert ended.status is ExitStatus.DONE
     assert back(sent) == {name: data for name, data in sources(sent).items() if not name.startswith(CODE)}
+
+
+def test_ctrl_c_is_heard_while_an_emptied_bucket_is_asked_for_what_it_had(sent: SmallLab, store: MemoryStore) -> None:
+    for key in [key for key in store._objects if not key.startswith("_ecogsafe")]:
+        del store._objects[key]
+    stop, real, asked = threading.Event(), store.head, []
+
+    def head(key: str, **more: Any) -> ObjectInfo | None:
+        if not key.startswith("_ecogsafe"):
+            asked.append(key)
+            stop.set()
+        return real(key, **more)
+
+    request = DownloadRequest(url=URL, folder=sent.folder / "back", jobs=1)
+    with mock.patch.object(store, "head", head):
+        ended = sent.run("download", lambda run: download(run, request, lambda: PASSWORD), stop=stop)
+    assert ended.status is ExitStatus.INTERRUPTED
+    assert len(asked) == 1

@@ -17,7 +17,19 @@ from ecogsafe.stores.protocol import Store
 from tests.formats.builders_edf import Edf
 from tests.service.old_locks import OLD_PASSWORD, locked, tar_gz
 from tests.service.small_lab import PASSWORD, URL, Ended, SmallLab
-from tests.service.test_download_old import CLIP, NAME, OTHER, RECORDING, A, B, content, put
+from tests.service.test_download_old import (
+    CLIP,
+    NAME,
+    NAMED,
+    OTHER,
+    RECORDING,
+    A,
+    B,
+    Failing,
+    content,
+    everything_kept,
+    put,
+)
 
 
 def state(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -186,3 +198,13 @@ def test_sources_without_old_copies_are_said_so(small_lab: SmallLab, store: Stor
     empty.mkdir()
     assert isinstance(run(small_lab, empty).error, UsageError)
     assert isinstance(run(small_lab, tmp_path / "not there").error, UsageError)
+
+
+@pytest.mark.parametrize("how", ["", "head", "gone", "shorter"])
+def test_a_name_in_a_key_is_told_nowhere(small_lab: SmallLab, store: Store, in_memory: Any, how: str) -> None:
+    source = in_memory.add("s3://old", Failing("s3://old"))
+    put(source, NAMED[0], locked(content(1)))
+    source.how = how
+    ended = run(small_lab, "s3://old")
+    assert (ended.status == 0) is (how == "")
+    assert NAME not in repr(ended.events) + repr(ended.error) + everything_kept(small_lab)

@@ -394,6 +394,23 @@ def test_an_index_with_names_that_lead_outside(archived: SmallLab, cold: ColdMem
     assert not (archived.folder / CODE).exists()
 
 
+def test_ctrl_c_is_heard_while_the_store_is_asked_what_is_cold(
+    archived: SmallLab, cold: ColdMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restore_thawing, "_AT_ONCE", 1)
+    stop, real, asked = threading.Event(), cold.head, []
+
+    def head(key: str, **more: Any) -> Any:
+        if key in (VID, EDF):
+            asked.append(key)
+            stop.set()
+        return real(key, **more)
+
+    monkeypatch.setattr(cold, "head", head)
+    assert bring(archived, stop=stop).status is ExitStatus.INTERRUPTED
+    assert len(asked) == 1 and cold.requests == []
+
+
 # what is wrong
 
 

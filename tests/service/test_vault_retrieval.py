@@ -8,7 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -28,6 +31,7 @@ from ecogsafe.service import vault_retrieval
 from ecogsafe.service.vault_choosing import VaultRestoreRequest
 from ecogsafe.service.vault_receiving import RANGE_BYTES
 from ecogsafe.service.vault_retrieval import restore_from_vault
+from ecogsafe.stores.glacier_vault import GlacierVault
 from ecogsafe.transfer import durable_ranges
 from tests.service.old_vaults import RECORDINGS, URL, VAULT, VIDEO, OldLab, old
 from tests.service.small_lab import CODES
@@ -296,6 +300,21 @@ def test_an_output_of_another_length_becomes_no_file(listed: OldLab) -> None:
         done = listed.restore()
     assert done.status == 30
     assert all("the store gives" in e.message for e in done.errors())
+    assert listed.here() == {}
+
+
+def test_a_range_that_is_longer_than_asked_becomes_no_file(listed: OldLab) -> None:
+    listed.ready()
+    real = GlacierVault.output
+
+    def longer(self: GlacierVault, job_id: str, start: int, stop: int) -> Any:
+        told = real(self, job_id, start, stop)
+        return replace(told, body=chain(told.body, [b"more"]))
+
+    with mock.patch.object(GlacierVault, "output", longer):
+        done = listed.restore()
+    assert done.status == 30
+    assert all("gives more than bytes" in e.message for e in done.errors())
     assert listed.here() == {}
 
 

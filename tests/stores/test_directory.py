@@ -332,3 +332,16 @@ def test_a_file_that_shrinks_while_it_is_read_is_noticed(root: Path, store: Dire
     os.truncate(root / KEY, (1 << 20) + 5)
     with pytest.raises(StoreUnreachableError):
         list(reading)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (5, None), (3, 2500), (2999, 9999)])
+def test_it_reads_into_the_memory_that_is_given(store: DirectoryStore, start: int, stop: int | None) -> None:
+    data = bytes(range(250)) * 12
+    put(store, KEY, data)
+    memory = memoryview(bytearray(1000))
+    came = b""
+    for piece in store.read(KEY, start, stop, into=memory):
+        assert memory[: len(piece)] == piece
+        came += piece
+    assert came == data[start:stop]
+    memory.release()

@@ -9,9 +9,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
-from ecogsafe.stores.s3_exchange import Answer, Pool, exchange
+from ecogsafe.stores import s3_exchange
+from ecogsafe.stores.s3_connections import Pool
+from ecogsafe.stores.s3_exchange import Answer, exchange
 
 HEADERS = {"host": "store", "content-length": "4"}
 PLAIN = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 2\r\n\r\nok'
@@ -67,7 +69,6 @@ def server() -> Iterator[Server]:
 def pool(server: Server) -> Iterator[Pool]:
     made = Pool("127.0.0.1", server.port, maxsize=2)
     server.answers.append(PLAIN)
-    # the first request opens the connection, so it goes another way
     assert ask(made).data == b"ok"
     yield made
     made.close()
@@ -86,6 +87,8 @@ def ask(pool: Pool, method: str = "PUT", **more: str) -> Answer:
         (b"HTTP/1.1 204 No Content\r\nETag: e\r\n\r\n", b"", True),
         (b"HTTP/1.1 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nok", b"ok", True),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN, b"ok", True),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + PLAIN, b"ok", True),
+        (b"HTTP/1.1 102 Processing\r\n\r\n" * 3 + PLAIN, b"ok", True),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n", b"ok", True),
         (b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok", b"ok", True),
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", b"ok", False),
@@ -170,3 +173,46 @@ def test_a_connection_that_ended_while_nobody_used_it_is_not_used(server: Server
     assert select.select([connection.sock], [], [], 10)[0]
     assert [ask(pool).data, ask(pool).data] == [b"ok", b"ok"]
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 101 Switching\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 17])
+def test_an_answer_before_the_answer_is_none(server: Server, pool: Pool, answer: bytes) -> None:
+    server.answers += [answer, PLAIN]
+    assert ask(pool).status < 200
+    assert ask(pool).data == b"ok" and server.connections == 2, "its connection was used again"
+
+
+def test_success_is_not_believed_of_a_request_that_had_not_all_left(
+    server: Server, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers += [PLAIN, PLAIN]
+    with monkeypatch.context() as patched:
+        send = s3_exchange._send
+
+        def cut(*args: object) -> bool:
+            send(*args)  # type: ignore[arg-type]
+            return False
+
+        patched.setattr(s3_exchange, "_send", cut)
+        with pytest.raises(HTTPError, match="had not all left"):
+            ask(pool)
+    assert ask(pool).data == b"ok" and server.connections == 2
+
+
+def test_the_first_request_goes_no_other_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pool, "urlopen", None)
+    server.answers += [PLAIN[:-2] + b"no" + b"...", PLAIN]
+    fresh = Pool("127.0.0.1", server.port, maxsize=2)
+    ask(fresh)
+    assert ask(fresh).data == b"ok" and server.connections == 2, "nor does one on a connection that ended"
+    fresh.close()
+
+
+def test_nobody_there_is_told_in_the_words_of_urllib3(server: Server, pool: Pool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    nobody = Pool("127.0.0.1", port, maxsize=2)
+    for _ in range(3):
+        with pytest.raises(NewConnectionError):
+            ask(nobody)
+    assert nobody.pool is not None and nobody.pool.qsize() == 2, "a place in the pool was lost"

@@ -95,3 +95,13 @@ def test_pages_are_asked_for_until_there_is_none() -> None:
     same = {"list-type": ["2"], "prefix": ["eeg/a/../"], "encoding-type": ["url"], "max-keys": ["1"]}
     assert asked == [same, same | {"continuation-token": ["on/+="]}]
     assert server.connections == 1
+
+
+def test_a_listing_that_does_not_go_on_ends() -> None:
+    """Some server gives the same token for ever."""
+    again = f"{ONE}<IsTruncated>true</IsTruncated><NextContinuationToken>same</NextContinuationToken>"
+    with ScriptedServer(*[Answer(body=_page(again))] * 5) as server:
+        store = connect("lab", endpoint_url=server.url, access_key="a", secret_key=Secret(b"s"), region="us-west-2")
+        with pytest.raises(StoreUnreachableError, match="does not go on"):
+            list(store.list())
+        assert len(server.asked) == 2

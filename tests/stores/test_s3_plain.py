@@ -12,7 +12,7 @@ from ecogsafe.stores import s3_connect
 from ecogsafe.stores.check import got, put
 from ecogsafe.stores.s3 import S3Store
 from ecogsafe.stores.s3_connect import connect
-from ecogsafe.stores.s3_exchange import SecurePool
+from ecogsafe.stores.s3_connections import SecurePool
 from ecogsafe.stores.s3_plain import plain_settings
 from tests.servers.scripted import Answer, ScriptedServer, error
 

@@ -38,7 +38,6 @@ def server() -> Iterator[ScriptedServer]:
 @pytest.fixture
 def store(server: ScriptedServer) -> Iterator[S3Store]:
     made = connect("bucket", endpoint_url=server.url, access_key="a", secret_key=Secret(b"s"), region="us-west-2")
-    # the first request opens the connection, so it goes another way
     assert made.head(KEY) is not None
     yield made
     made.close()
@@ -127,3 +126,18 @@ def test_only_the_object_that_was_looked_at_is_read(store: S3Store, server: Scri
         with pytest.raises(ObjectReplacedError, match="another object"):
             got(store, etag='"one"')
     assert got(store, etag='"one"') == DATA, "who tells no ETag is believed"
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_an_error_answer_that_is_cut_is_a_broken_connection(
+    store: S3Store, server: ScriptedServer, status: int
+) -> None:
+    """AWS gives its errors in chunks; that one never comes whole is no bug of ours."""
+    chunked = {"Transfer-Encoding": "chunked", "Connection": "keep-alive"}
+    server.then(
+        Answer(status=status, headers=chunked, body=b"40\r\n<Error><Code>Slow", announced=-1, close=True),
+        Answer(body=DATA),
+    )
+    with pytest.raises(StoreUnreachableError):
+        got(store)
+    assert got(store) == DATA

@@ -114,3 +114,9 @@ def test_a_signing_key_is_made_anew_for_another_day_and_other_credentials() -> N
     for (day, secret), authorization in seen.items():
         key = ReadOnlyCredentials("AKID", secret, None)
         assert Signer(HOST, "us-west-2").signed("GET", "/k", "", {}, key, now=day)["authorization"] == authorization
+
+
+def test_no_secret_is_in_what_a_signer_prints() -> None:
+    signer = Signer(HOST, "us-west-2")
+    signer.signed("GET", "/", "", {}, ReadOnlyCredentials("access", "a-hidden-secret", None), now=NOW)
+    assert "hidden" not in repr(signer)

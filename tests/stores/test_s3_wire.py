@@ -25,7 +25,7 @@ from ecogsafe.core.errors import (
     StoreUnreachableError,
 )
 from ecogsafe.core.private import Secret
-from ecogsafe.stores import s3_address, s3_exchange, s3_wire
+from ecogsafe.stores import s3_address, s3_connections, s3_wire
 from ecogsafe.stores.bodies import body_crc64, crc64_to_text
 from ecogsafe.stores.check import got, put, sample
 from ecogsafe.stores.retrying import Backoff, Retrying
@@ -212,7 +212,7 @@ def test_a_server_that_stalls_is_given_up(
 
 
 def test_a_server_that_stops_taking_bytes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_exchange.Connection, "piece_s", 0.2)
+    monkeypatch.setattr(s3_connections.Connection, "piece_s", 0.2)
     with ScriptedServer(Answer(early=True, delay_s=2)) as server:
         store = make(server.url)
         began = time.monotonic()
@@ -351,6 +351,37 @@ def test_expired_credentials_are_renewed_once(
     assert len(server.asked) == requests
     tokens = [asked.headers["x-amz-security-token"] for asked in server.asked]
     assert tokens == [f"token-{name}" for name in names]
+
+
+@pytest.mark.parametrize(
+    "read", [Answer(body=b"x"), error("InvalidObjectState", 403), error("InvalidRange", 416)], ids=lambda a: a.status
+)
+def test_head_that_does_not_say_why_is_asked_by_get(store: S3Store, server: ScriptedServer, read: Answer) -> None:
+    """Expired credentials are a bare 400 to HEAD; once renewed, what is cold or empty is no error of HEAD."""
+    store._wire._credentials = Renewing(["old", "old", "new"])
+    expired = error("ExpiredToken", 400)
+    server.then(expired, expired, read, Answer(headers={"Content-Length": "7"}))
+    found = store.head(KEY)
+    assert found is not None and found.size == 7
+    assert server.methods == ["HEAD", "GET", "GET", "HEAD"]
+    assert server.asked[-1].headers["x-amz-security-token"] == "token-new"
+
+
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [
+        ([error("ExpiredToken", 400), error("ExpiredToken", 400)], "have expired"),
+        ([error("X", 400), error("AuthorizationQueryParametersError", 400)], "AuthorizationQueryParametersError"),
+        ([error("X", 400), Answer(body=b"x"), error("X", 400)], "400"),
+    ],
+)
+def test_head_that_stays_refused_is_told_as_get_tells_it(
+    store: S3Store, server: ScriptedServer, answers: list[Answer], problem: str
+) -> None:
+    server.then(*answers)
+    with pytest.raises(StoreRefusedError, match=problem):
+        store.head(KEY)
+    assert len(server.asked) == len(answers)
 
 
 def test_credentials_that_were_written_anew_meanwhile_are_found(

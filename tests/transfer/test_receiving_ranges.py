@@ -360,3 +360,26 @@ def test_who_goes_away_leaves_no_thread_behind(into: Path) -> None:
     assert isinstance(ending, Generator)
     ending.close()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("how", ["the listener goes away", "a bug"])
+def test_what_is_unfinished_is_locked_no_longer_than_the_run(large: Watched, into: Path, how: str) -> None:
+    large.breaks_after = 2
+    asked = [reception(large, into, sealed=is_sealed(large), expected=LARGE_SHA, content_size=len(LARGE))]
+
+    if how == "a bug":
+        large.breaks_after = 100
+
+        def receptions() -> Iterator[Reception]:
+            yield asked[0]
+            raise RuntimeError("a bug")
+
+        with pytest.raises(RuntimeError):
+            list(receive_all(receptions(), connections=1))
+    else:
+        ending = receive_all(iter(asked), connections=1)
+        next(ending)
+        ending.close()  # type: ignore[attr-defined]
+    large.breaks_after = 100
+    receive_large(into, large)
+    assert (into / TARGET).read_bytes() == LARGE

@@ -73,6 +73,19 @@ def test_a_store_gets_no_more_at_once_than_is_found_good(most: int, at_once: int
     assert (counter.done, counter.most) == (30, at_once)
 
 
+def test_many_at_once_are_not_sent_one_by_one_because_a_thread_was_idle() -> None:
+    counter = Counter()
+    with Senders(16) as senders:
+        senders.submit("a", int).result(5)
+        line = senders._line("a")
+        until(lambda: line._idle == 1)
+        for _ in range(16):
+            senders.send("a", counter.send)
+        until(lambda: counter.now == FIRST)
+        counter.go.set()
+    assert (counter.done, counter.most) == (16, FIRST)
+
+
 def test_a_store_in_trouble_gets_half_as_many() -> None:
     counter = Counter()
     with Senders(16) as senders:

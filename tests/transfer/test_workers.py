@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
+from multiprocessing.connection import Pipe
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -19,13 +23,17 @@ from ecogsafe.stores.open import open_store
 from ecogsafe.stores.store_id import STORE_ID_KEY, create_store_id
 from ecogsafe.transfer import hiring, pipeline, workers
 from ecogsafe.transfer.file_order import Cleared, FileOrder
+from ecogsafe.transfer.messages import Begin, End, Results, WasMade
 from ecogsafe.transfer.pipeline import send_all
 from ecogsafe.transfer.pool import PartPool
+from ecogsafe.transfer.senders import Senders
+from ecogsafe.transfer.single import local_packer
 from ecogsafe.transfer.source import source_stat
 from ecogsafe.transfer.store_order import StoreOrder
 from ecogsafe.transfer.work import Outcome, Place, Shipment, Status
+from ecogsafe.transfer.worker_errors import WorkerGoneError
 
-from .bench import Bench, opened, read
+from .bench import IDENTITY, Bench, opened, read
 from .test_batches import states
 
 FILES = 60
@@ -226,6 +234,65 @@ def test_a_bug_in_a_worker_is_told_without_its_message(bench: Bench, monkeypatch
             outcomes.append(outcome)
     assert "17" not in str(caught.value).replace("py:17", "")
     assert Counter(o.status for o in outcomes) == {Status.DONE: FILES - 1, Status.FAILED: 1}
+
+
+def test_words_of_a_worker_that_are_read_after_its_end_was_noticed_harm_nothing(bench: Bench) -> None:
+    """Whoever finds the line broken says so at once; what still stood in it comes afterwards."""
+    place = folder_place(bench, "a")
+    assert place.order is not None
+    begin = Begin([IDENTITY.recipient], {place.store_id: place.order}, 2)
+    worker = workers._Worker(begin, {bench.root}, lambda _store, _message: None)
+    heard: list[object] = []
+    threading_errors: list[object] = []
+    try:
+        with mock.patch("threading.excepthook", threading_errors.append):
+            worker._making[1] = made = Future()
+            worker._sending[2] = workers._Sending({0, 1}, heard.extend)
+            worker._gone()
+            with pytest.raises(WorkerGoneError):
+                made.result(0)
+            ours, theirs = Pipe()
+            worker._connection, kept = ours, worker._connection
+            for late in (WasMade(1, []), Results(2, [(0, None)]), Results(2, [(1, None)])):
+                theirs.send(late)
+            theirs.close()
+            reader = threading.Thread(target=worker._read)
+            reader.start()
+            reader.join(10)
+            worker._connection = kept
+        assert threading_errors == []
+        assert [(position, type(result)) for position, result in heard] == [(0, WorkerGoneError), (1, WorkerGoneError)]
+    finally:
+        worker._connection.send(End())
+        worker.close()
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_ctrl_c_reaches_workers_that_only_have_what_nobody_waits_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, is_stopped: bool
+) -> None:
+    """A place that was left behind is asked again and again: at the end of a stopped run that ends at once."""
+    place = folder_place(bench, "a")
+    assert place.order is not None
+    begin = Begin([IDENTITY.recipient], {place.store_id: place.order}, 2)
+    said: list[str] = []
+    order = workers._Worker.order
+
+    def listened(self: workers._Worker, message: object) -> None:
+        said.append(type(message).__name__)
+        order(self, message)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(workers._Worker, "order", listened)
+    with bench.context() as context, Senders() as senders:
+        packer = local_packer(context, clips(bench, place, count=2), senders)
+        hired = workers.Workers(
+            begin, {bench.root}, 2, instead=packer, stop=context.stop, tell=lambda _store, _message: None
+        )
+        with hired:
+            assert hired.count == 2
+            if is_stopped:
+                context.stop.set()
+    assert said == ["Begin"] * 2 + ["Stop"] * (2 * is_stopped) + ["End"] * 2
 
 
 def test_few_files_and_places_of_this_process_alone_need_no_worker(

@@ -139,8 +139,14 @@ class DownloadPlan:
     ) -> list[VerificationError]:
         """Ask for what the catalogue knows and the listing did not show: a tree with a hole is not all there was."""
         missing: list[VerificationError] = []
+
+        def look(key: str) -> ObjectInfo | None:
+            # an emptied bucket may be asked for hundreds of thousands
+            self._run.check_stop(safe="Nothing was fetched")
+            return connection.store.head(key)
+
         with ThreadPoolExecutor(self._request.jobs, thread_name_prefix="looker") as pool:
-            for key, info in zip(keys, pool.map(connection.store.head, keys), strict=True):
+            for key, info in zip(keys, pool.map(look, keys), strict=True):
                 if info is not None:
                     self._add(info, known)
                 else:

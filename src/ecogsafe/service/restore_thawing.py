@@ -57,8 +57,12 @@ class Thawing:
             self._states.clear()
 
     def _ask(self, keys: list[str]) -> None:
+        def look(key: str) -> ObjectInfo | None:
+            self._run.check_stop(safe="Complete files are kept, and the requests to thaw stand")
+            return self._store.head(key)
+
         with ThreadPoolExecutor(_AT_ONCE, "looker") as pool:
-            for key, info in zip(keys, pool.map(self._store.head, keys), strict=True):
+            for key, info in zip(keys, pool.map(look, keys), strict=True):
                 if info is None:
                     raise ObjectMissingError(key, "was listed a moment ago, and is not there any more")
                 self._states[key] = info

@@ -143,6 +143,10 @@ class VaultReception:
                     raise self._wrong(f"the store gives {output.size:,} bytes for {self._archive.size:,}")
                 at = 0
                 for piece in output.body:
+                    if at + len(piece) > len(view):
+                        raise self._wrong(
+                            f"the store gives more than bytes {start:,} to {stop:,}, which were asked for"
+                        )
                     view[at : at + len(piece)] = piece
                     at += len(piece)
             except StoreError as error:

@@ -24,6 +24,7 @@ from ecogsafe.stores.directory_access import Access
 from ecogsafe.stores.directory_files import (
     CHUNK_BYTES,
     chunks,
+    chunks_into,
     crc64_from_disk,
     disk_errors,
     is_file_of,
@@ -143,7 +144,7 @@ class DirectoryStore:
             size = there.st_size
             end = size if stop is None else min(stop, size)
             position = start
-            pieces = chunks(fd, start, end)
+            pieces = chunks(fd, start, end) if into is None else chunks_into(fd, start, end, into)
             while True:
                 with disk_errors(self.url):
                     piece = next(pieces, None)

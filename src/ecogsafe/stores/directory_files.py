@@ -94,6 +94,18 @@ def chunks(fd: int, start: int, stop: int) -> Iterator[bytes]:
         yield data
 
 
+def chunks_into(fd: int, start: int, stop: int, into: memoryview) -> Iterator[memoryview]:
+    """Do `chunks` with the caller's memory, as much at a time as fits into it."""
+    position = start
+    while position < stop:
+        view = into[: stop - position]
+        count = os.preadv(fd, [view], position)
+        if not count:
+            return
+        position += count
+        yield view[:count]
+
+
 def crc64_from_disk(fd: int) -> tuple[int, int]:
     """Return size and CRC64NVME of a file as the medium gives it back; what was written is fsynced before."""
     drop_cache(fd)

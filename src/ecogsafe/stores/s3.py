@@ -188,6 +188,8 @@ class S3Store:
                     )
             if page.next is None:
                 return
+            if page.next == asked.get("continuation-token"):
+                raise StoreUnreachableError(self.url, "the listing does not go on")
             asked["continuation-token"] = page.next
 
     def read(

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, UnsupportedSignatureVersionError
 from urllib3 import PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection
 
-from ecogsafe.stores.s3_exchange import Pool, SecurePool
+from ecogsafe.stores.s3_connections import Pool, SecurePool
 from ecogsafe.stores.s3_signing import Signer
 
 if TYPE_CHECKING:

@@ -218,7 +218,8 @@ def s3_error(error: Exception, store: str, key: str | None = None) -> EcogsafeEr
         return _answered(dict(error.response), store, store if key is None else f"{store}/{key}")
     if isinstance(error, sdk.SSLError | http.SSLError) and "certificate" in str(error).lower():
         return StoreRefusedError(store, "the certificate of its secure connection is not trusted", next=_ASK_AWS)
-    if isinstance(error, (*_named(_BROKEN), http.TimeoutError, http.NewConnectionError, http.ProxyError)):
+    unanswered = (*_named(_BROKEN), TimeoutError, http.TimeoutError, http.NewConnectionError, http.ProxyError)
+    if isinstance(error, unanswered):
         return StoreUnreachableError(store, "no answer", next=f"check the network, or {_ASK_AWS}")
     if isinstance(error, sdk.FlexibleChecksumError | sdk.ChecksumError):
         return StoreUnreachableError(store, "an answer was damaged on its way", next="run again")
@@ -251,8 +252,10 @@ class s3_errors:  # noqa: N801 - it is what follows ``with``
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
+        from http.client import HTTPException
+
         from botocore.exceptions import BotoCoreError, ClientError
         from urllib3.exceptions import HTTPError
 
-        if isinstance(error, ClientError | BotoCoreError | HTTPError | OSError):
+        if isinstance(error, ClientError | BotoCoreError | HTTPError | HTTPException | OSError):
             raise s3_error(error, self._store, self._key) from error

@@ -1,9 +1,9 @@
 """One request and its short answer on a connection that is open already.
 
-urllib3 opens, secures, pools and closes connections. What it and ``http.client`` do for each request beyond that
-costs four times what the request itself does (``docs/performance.md``), so what is asked for every object is
-written and read here. Whatever is out of the ordinary is left to them: a connection to be opened, a proxy that is
-told whole URLs, an answer that does not simply say how long it is.
+urllib3 opens, secures, pools and closes connections (`s3_connections`). What it and ``http.client`` do for each
+request beyond that costs four times what the request itself does (``docs/performance.md``), so what is asked for
+every object is written and read here. Whatever is out of the ordinary is left to them: a proxy, an answer that does
+not simply say how long it is.
 
 References
 ----------
@@ -13,25 +13,26 @@ https://www.rfc-editor.org/rfc/rfc9112
 from __future__ import annotations
 
 import errno
-import queue
 import re
-import select
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from io import BufferedReader, RawIOBase
 from typing import Any, NamedTuple, cast
 
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Timeout
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import Timeout
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-#: one piece of a body must have left within this: 512 KiB, over one of many connections that share a slow line
-SENDING_TIMEOUT_S = 120.0
+from ecogsafe.stores.s3_connections import Pool, SecurePool, streamed, usable
+
 #: of an answer that is no object; more is not read
 _MOST_ANSWER_BYTES = 64 << 10
 #: a piece up to this size leaves together with the headers
 _TOGETHER_BYTES = 64 << 10
+#: an answer before the answer: 100, 102, 103 (RFC 9110, 15.2); behind 101 it is another protocol's
+_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)\d\d[ \r]")
+#: so many of them come before no answer of a server that is sane
+_MOST_INTERIM = 16
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [^\r\n]*)?\r\n")
 _HEADER = re.compile(r"^([^\s:]+):[ \t]*([^\r\n]*)\r\n", re.MULTILINE)
 #: a server that has answered already may take no more of the body: its answer counts
@@ -46,44 +47,6 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
     #: not more than 64 KiB of it
     data: bytes
-
-
-class Connection(HTTPConnection):
-    """urllib3's, with time enough for each piece of a body."""
-
-    piece_s = SENDING_TIMEOUT_S
-
-    def request(self, *args: Any, **more: Any) -> None:
-        """Send a request; urllib3 would allow each piece of its body the time that connecting may take."""
-        if self.sock is None:
-            self.connect()
-        self.timeout = self.piece_s
-        super().request(*args, **more)
-
-
-class SecureConnection(HTTPSConnection):
-    """See `Connection`."""
-
-    piece_s = SENDING_TIMEOUT_S
-
-    def request(self, *args: Any, **more: Any) -> None:
-        """See `Connection.request`."""
-        if self.sock is None:
-            self.connect()
-        self.timeout = self.piece_s
-        super().request(*args, **more)
-
-
-class Pool(HTTPConnectionPool):
-    """Connections to one server."""
-
-    ConnectionCls = Connection
-
-
-class SecurePool(HTTPSConnectionPool):
-    """Connections to one server over TLS."""
-
-    ConnectionCls = SecureConnection
 
 
 def exchange(
@@ -114,7 +77,7 @@ def exchange(
     urllib3.exceptions.HTTPError, OSError
         There was no answer, or none that can be understood.
     """
-    connection = kept(pool)
+    connection = usable(pool, connect_s)
     sock = None if connection is None else connection.sock
     if connection is None or sock is None:
         return _by_urllib3(pool, method, target, headers, body, Timeout(connect=connect_s, read=read_s))
@@ -124,7 +87,9 @@ def exchange(
         has_left = _send(sock, request_head(method, target, headers), body)
         sock.settimeout(read_s)
         answer, is_usable = _receive(sock, method)
-        keep = is_usable and has_left
+        if not has_left and answer.status < 300:
+            raise ProtocolError("an answer of success to a request that had not all left")
+        keep = is_usable and has_left and answer.status >= 200
     except TimeoutError as error:
         raise ReadTimeoutError(pool, target, "no answer in time") from error
     except HTTPException as error:
@@ -134,28 +99,6 @@ def exchange(
             connection.close()
         pool._put_conn(connection)
     return answer
-
-
-def kept(pool: Pool | SecurePool) -> Connection | SecureConnection | None:
-    """Take a connection that is open already and can be used as it is; None where urllib3 is to find one."""
-    if pool.proxy is not None or pool.pool is None:
-        return None
-    try:
-        connection = cast("Connection | SecureConnection | None", pool.pool.get(block=False))
-    except queue.Empty:
-        return None
-    if connection is None or connection.sock is None or _is_over(connection.sock):
-        # an ended one is opened anew by whoever takes it next
-        pool._put_conn(connection)
-        return None
-    return connection
-
-
-def _is_over(sock: socket.socket) -> bool:
-    """Return whether the server has closed a connection that nobody uses, or said something unasked."""
-    looking = select.poll()
-    looking.register(sock, select.POLLIN)
-    return bool(looking.poll(0))
 
 
 def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
@@ -199,8 +142,14 @@ class Head(NamedTuple):
 
 def await_head(sock: socket.socket) -> tuple[bytes, Head | None]:
     """Return what came first of an answer, and what it says; None where that is left to ``http.client``."""
-    data = b""
-    while (end := data.find(b"\r\n\r\n")) < 0 and len(data) < _MOST_ANSWER_BYTES:
+    data, interim = b"", 0
+    while True:
+        end = data.find(b"\r\n\r\n")
+        if end >= 0 and interim < _MOST_INTERIM and _INTERIM.match(data):
+            data, interim = data[end + 4 :], interim + 1
+            continue
+        if end >= 0 or len(data) >= _MOST_ANSWER_BYTES:
+            break
         more = sock.recv(_MOST_ANSWER_BYTES)
         if not more:
             raise RemoteDisconnected("the connection ended without an answer")
@@ -288,30 +237,8 @@ def _by_urllib3(
 ) -> Answer:
     response = streamed(pool, method, target, headers, body, timeout)
     data = response.read(_MOST_ANSWER_BYTES)
-    if response.length_remaining:
+    # nothing happens where all was read: the connection is in the pool again
+    if response.length_remaining != 0 or response.status < 200:
         response.close()
     response.release_conn()
     return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
-
-
-def streamed(
-    pool: Pool | SecurePool,
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    body: Iterable[Any] | None,
-    timeout: Timeout,
-) -> BaseHTTPResponse:
-    """Return an answer of which the body is still to be read, to its end, or to be closed."""
-    return pool.urlopen(
-        method,
-        target,
-        body=body,
-        headers=headers,
-        retries=False,
-        redirect=False,
-        assert_same_host=False,
-        timeout=timeout,
-        preload_content=False,
-        decode_content=False,
-    )

@@ -1,4 +1,4 @@
-"""An object as it comes: on a connection that is open already its bytes go straight into the caller's memory.
+"""An object as it comes: its bytes go from the connection straight into the caller's memory.
 
 Whatever is out of the ordinary is left to urllib3 and ``http.client``, as in `ecogsafe.stores.s3_exchange`.
 """
@@ -13,7 +13,8 @@ from typing import cast
 from urllib3 import Timeout
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
-from ecogsafe.stores.s3_exchange import Again, Pool, SecurePool, await_head, kept, request_head, streamed
+from ecogsafe.stores.s3_connections import Pool, SecurePool, streamed, usable
+from ecogsafe.stores.s3_exchange import Again, await_head, request_head
 
 
 class Arriving:
@@ -95,7 +96,7 @@ def receive(
     urllib3.exceptions.HTTPError, OSError
         There was no answer, or none that can be understood.
     """
-    connection = kept(pool)
+    connection = usable(pool, connect_s)
     sock = None if connection is None else connection.sock
     if connection is None or sock is None:
         return _by_urllib3(pool, target, headers, Timeout(connect=connect_s, read=read_s))
@@ -162,7 +163,7 @@ def _by_urllib3(pool: Pool | SecurePool, target: str, headers: Mapping[str, str]
 
     def end(_whole: bool) -> None:  # noqa: FBT001 - by position
         # nothing happens where all was read: the connection is in the pool again
-        if response.length_remaining:
+        if response.length_remaining != 0 or response.status < 200:
             response.close()
         response.release_conn()
 

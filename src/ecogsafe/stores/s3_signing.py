@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from urllib.parse import quote
@@ -64,7 +64,7 @@ class Signer:
     region: str
     service: str = "s3"
     #: what the last signing key was made of, and the key: one object, so that threads see both or none
-    _cached: tuple[tuple[str, str], bytes] | None = None
+    _cached: tuple[tuple[str, str], bytes] | None = field(default=None, repr=False)
 
     def signed(
         self,

@@ -76,12 +76,14 @@ class _Receivers:
                 self._quit()
             for thread in threads:
                 thread.join()
+            # also when nobody listens any more: what is open would be locked as long as this process lives
+            left = [*self._open, *self._whole]
+            for reception in left:
+                reception.fail(interrupted(reception.info.key), self._slots)
+            end_together(left)
         if self._bug is not None:
             raise self._bug
-        for reception in list(self._open):
-            reception.fail(interrupted(reception.info.key), self._slots)
-            end_together([reception])
-            yield reception
+        yield from left
 
     @property
     def _is_over(self) -> bool:
