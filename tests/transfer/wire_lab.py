@@ -135,7 +135,7 @@ class Machine:
 
     def put_back_catalogue(self, old: Path) -> None:
         """Let an older catalogue take the place of this one."""
-        gone = old.with_name(f"forgotten-{len(self.forgotten)}.sqlite")
+        gone = old.with_name(f"forgotten-{self.home.root.name}-{len(self.forgotten)}.sqlite")
         self.keep_catalogue(gone)
         self.forgotten.append(gone)
         for leftover in self.home.root.glob("catalog.sqlite*"):
