@@ -258,6 +258,8 @@ class Landing:
         os.fsync(self._fd)
         here = os.fstat(self._fd)
         self._aside = here.st_size, here.st_mtime_ns
+        # the next run does not go on with it
+        self._notes.forget()
         self.close()
 
     def take_back(self) -> None:
