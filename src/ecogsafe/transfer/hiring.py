@@ -54,7 +54,8 @@ def hire_workers(
     from ecogsafe.transfer.workers import Workers
 
     begin = Begin(tuple(context.recipients), orders, -(-per_store // count), context.pace.window)
-    hired = Workers(begin, _roots(small), count, instead=instead, tell=partial(_store_waits, context))
+    tell = partial(_store_waits, context)
+    hired = Workers(begin, _roots(small), count, instead=instead, stop=context.stop, tell=tell)
     return hired if hired.count else None
 
 

@@ -56,8 +56,9 @@ class _Line:
             self._changed.notify()
         elif len(self._threads) < self.concurrency.limit:
             thread = threading.Thread(target=self._work, name="sender")
-            self._threads.append(thread)
+            # in this order: `close` may be waiting for all that are in the list
             thread.start()
+            self._threads.append(thread)
 
     def _work(self) -> None:
         while (task := self._next()) is not None:
@@ -73,7 +74,7 @@ class _Line:
                 if self._busy < self.concurrency.limit and (task := self._take()) is not None:
                     self._busy += 1
                     if self._requests or self._bodies:
-                        self._changed.notify()
+                        self._wake()
                     return task
                 if self._is_closing and not self._requests and not self._bodies:
                     self._changed.notify_all()

@@ -43,6 +43,8 @@ class Workers:
         What the workers inherit: the folders that file orders speak of.
     instead
         Packs once no worker is left.
+    stop
+        When it is set, the workers wait for no store at the end.
     tell
         Gets the name of a store that is in trouble, and what is to be said of it.
     """
@@ -54,9 +56,11 @@ class Workers:
         count: int,
         *,
         instead: LocalPacker,
+        stop: threading.Event,
         tell: Callable[[str, str], None],
     ) -> None:
         self._instead = instead
+        self._stop = stop
         self._workers: list[_Worker] = []
         try:
             for _ in range(count):
@@ -84,6 +88,9 @@ class Workers:
 
     def close(self) -> None:
         """Let the workers finish what they are sending, and end them."""
+        if self._stop.is_set():
+            for worker in self._workers:
+                worker.order(Stop())
         for worker in self._workers:
             worker.order(End())
         for worker in self._workers:
@@ -152,8 +159,10 @@ class _Worker:
                 match self._connection.recv():
                     case WasMade(number, made):
                         with self._lock:
-                            waiting = self._making.pop(number)
-                        waiting.set_result(list(made))
+                            waiting = self._making.pop(number, None)
+                        # None: told already that the worker has ended
+                        if waiting is not None:
+                            waiting.set_result(list(made))
                     case Results(number, results):
                         self._deliver(number, results)
                     case Trouble(store, message):
@@ -169,7 +178,10 @@ class _Worker:
 
     def _deliver(self, number: int, results: list[tuple[int, SentOrNot]]) -> None:
         with self._lock:
-            sending = self._sending[number]
+            sending = self._sending.get(number)
+            if sending is None:
+                # everybody was told already that the worker has ended
+                return
             sending.waited_for -= {position for position, _ in results}
             if not sending.waited_for:
                 del self._sending[number]
