@@ -9,12 +9,16 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ecogsafe.catalog import meta
 from ecogsafe.catalog.database import Catalog, Transaction
+from ecogsafe.catalog.failures import ITEM
+from ecogsafe.core.errors import EcogsafeError, LockedError, NoSpaceError
 from ecogsafe.transfer.ledger import Ledger
 
 from .bench import Bench
@@ -86,6 +90,70 @@ def test_one_bad_write_does_not_fail_its_neighbours(bench: Bench, ledger: Ledger
     ledger.close()
     with bench.catalog.read() as tx:
         assert [meta.get(tx, name) for name in ("before", "bad", "after")] == ["1", None, "2"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "tries"),
+    [(LockedError(ITEM, "another run is writing to it"), 2), (NoSpaceError(ITEM, "its disk is full"), 1)],
+)
+def test_what_the_catalogue_itself_refuses_is_not_tried_entry_by_entry(
+    bench: Bench, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, failure: EcogsafeError, tries: int
+) -> None:
+    """Each try on a catalogue that somebody keeps locked takes half a minute."""
+    opened = threading.Event()
+    _hold_up(ledger, opened)
+    waiting = [ledger.submit(lambda tx, n=n: meta.set(tx, f"n{n}", "yes")) for n in range(20)]  # type: ignore[misc]
+    tried: list[int] = []
+
+    def refuse() -> AbstractContextManager[Transaction]:
+        tried.append(1)
+        raise failure
+
+    monkeypatch.setattr(bench.catalog, "write", refuse)
+    opened.set()
+    assert [future.exception(timeout=5) for future in waiting] == [failure] * 20
+    assert len(tried) == tries
+    monkeypatch.undo()
+    ledger.record(lambda tx: meta.set(tx, "after", "yes"))
+    ledger.close()
+
+
+def test_a_batch_that_was_refused_once_is_written_as_a_whole(
+    bench: Bench, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = threading.Event()
+    _hold_up(ledger, opened)
+    waiting = [ledger.submit(lambda tx, n=n: meta.set(tx, f"n{n}", "yes")) for n in range(20)]  # type: ignore[misc]
+    write, tried = bench.catalog.write, list[int]()
+
+    def refuse_once() -> AbstractContextManager[Transaction]:
+        tried.append(1)
+        if len(tried) == 1:
+            raise LockedError(ITEM, "another run is writing to it")
+        return write()
+
+    monkeypatch.setattr(bench.catalog, "write", refuse_once)
+    opened.set()
+    for future in waiting:
+        future.result(timeout=5)
+    ledger.close()
+    assert len(tried) == 2
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_lock_that_one_write_met_is_its_own(bench: Bench, ledger: Ledger, number: int) -> None:
+    """Such as an upload that another run has taken over: the others are written."""
+    opened = threading.Event()
+    _hold_up(ledger, opened)
+
+    def taken(tx: Transaction) -> None:
+        raise LockedError("upload", "another run has taken it over")
+
+    waiting = [ledger.submit(taken if n == number else partial(meta.set, name=f"n{n}", value="yes")) for n in range(3)]
+    opened.set()
+    failed = [n for n, future in enumerate(waiting) if future.exception(timeout=5) is not None]
+    ledger.close()
+    assert failed == [number]
 
 
 def test_a_closed_ledger_refuses_instead_of_hanging(ledger: Ledger) -> None:

@@ -15,6 +15,7 @@ from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.faulty import Fault
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import Store
+from ecogsafe.transfer.pipeline import send_all
 from ecogsafe.transfer.pool import PartPool
 from ecogsafe.transfer.work import Status
 
@@ -53,6 +54,24 @@ def test_what_was_acknowledged_is_not_sent_twice(bench: Bench, kind: str, *, sea
     body = opened(store, shipment.keys[True]) if sealed else read(store, shipment.keys[False])
     assert body == data
     bench.check_no_nonce_twice(store)
+
+
+def test_the_bar_of_a_file_goes_on_where_its_parts_end(bench: Bench) -> None:
+    """Not only that of the run."""
+    store = Watched(MemoryStore())
+    shipment = bench.shipment(bench.write("0001", bench.data(SIZE)), bench.place(store, sealed=False))
+    die_at(bench, shipment, store, "put_part", 6)
+    seen: list[tuple[int, int]] = []
+    with bench.context() as context:
+
+        def look() -> None:
+            (file,) = context.meter.now().current_files
+            seen.append((file.bytes_done, context.meter.now().bytes_done))
+
+        store.before["put_part"] = look
+        with closing(send_all(context, [shipment], senders=1)) as ends:
+            assert [outcome.status for outcome in ends] == [Status.DONE]
+    assert seen[0][0] == seen[0][1] >= 3 * PART
 
 
 @pytest.mark.parametrize("at", [0, PART * 3, SIZE - 1])

@@ -270,11 +270,19 @@ class S3Store:
         return kept | ({"x-amz-storage-class": storage_class} if storage_class else {})
 
     def _written(self, key: str, size: int, token: str, answer: dict[str, Any]) -> ObjectInfo:
-        """Return what the store says of an object just written; asks again where the answer had no checksum."""
+        """Return what the store says of an object just written; asks again where the answer had no checksum.
+
+        Raises
+        ------
+        StoreUnreachableError
+            It does not have what it said it took.
+        """
         info = self._info(key, size, answer | {"Metadata": {TOKEN_METADATA: token}})
         if info.crc64 is None and self._tells_checksum:
             told = self.head(key)
-            if told is not None and told.token == token:
+            if told is None or told.token not in (token, None):
+                raise StoreUnreachableError(f"{self.url}/{key}", "the store took an object and does not have it")
+            if told.token == token:
                 self._tells_checksum = told.crc64 is not None
                 return told
         return info

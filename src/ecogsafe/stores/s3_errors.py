@@ -187,7 +187,8 @@ def _answered(response: dict[str, Any], store: str, item: str) -> EcogsafeError:
         return ObjectExistsError(item, "is already there", safe="It was not changed")
     if code in _BUSY or status in (429, 503):
         return StoreBusyError(store, f"is busy{shown}", next="run again later")
-    if code in _FAULT or status >= 500 or status == 408:
+    # a conflict of which the answer lost its name is one of two writes, and ours may have come first: it is asked again
+    if code in _FAULT or status >= 500 or status == 408 or code == "409":
         return StoreUnreachableError(store, f"has a fault{shown}", next="run again later")
     if code in ("NoSuchKey", "NoSuchVersion", "404") or status == 404:
         return ObjectMissingError(item, "is not there")

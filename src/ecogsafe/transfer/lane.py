@@ -78,7 +78,7 @@ class Lane:
         self.crew.members.append(upload)
         reused = sum(r.length for r in self.ranges if r.number in upload.acknowledged)
         if reused:
-            self.context.meter.bytes_moved(reused, over_the_wire=False)
+            self.context.meter.bytes_moved(reused, current=upload.shipment.path, over_the_wire=False)
 
     @property
     def over(self) -> bool:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ecogsafe.catalog.database import Catalog, Transaction
+from ecogsafe.catalog.failures import ITEM
 from ecogsafe.core.clock import monotonic
+from ecogsafe.core.errors import LockedError, NoSpaceError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -116,17 +118,22 @@ class Ledger:
             if ending:
                 return
 
-    def _commit(self, batch: list[_Entry]) -> None:
+    def _commit(self, batch: list[_Entry], *, is_last_try: bool = False) -> None:
         try:
             with self.catalog.write() as tx:
                 values = _carried_out(tx, batch)
-        except BaseException as error:  # noqa: BLE001  the cause belongs to one caller; each is told its own below
-            if len(batch) == 1:
-                batch[0].future.set_exception(error)
-                return
-            # the batch was rolled back as a whole: one bad write must not fail its neighbours
-            for entry in batch:
-                self._commit([entry])
+        except BaseException as error:  # noqa: BLE001  told by whoever waits for the entry
+            is_locked = isinstance(error, LockedError) and error.item == ITEM
+            if len(batch) == 1 or isinstance(error, NoSpaceError) or (is_locked and is_last_try):
+                for entry in batch:
+                    entry.future.set_exception(error)
+            elif is_locked:
+                # for each alone it would be waited as long again
+                self._commit(batch, is_last_try=True)
+            else:
+                # the batch was rolled back as a whole: one bad write must not fail its neighbours
+                for entry in batch:
+                    self._commit([entry])
             return
         for entry, value in zip(batch, values, strict=True):
             entry.future.set_result(value)
