@@ -42,6 +42,8 @@ _CHANCE_LETTERS = 3
 #: names of so many letters are no name inside another word or before a number: LAH1, Ballistic
 _WORD_LETTERS = 5
 _ERD_BODY, _ROWS = 8656, 352
+#: a list of clips: its first row, the bytes of a row, and those of the name at its beginning
+_CLIPS, _CLIP_ROW, _CLIP_NAME = 20, 293, 261
 #: with its duration, at the beginning of a list of annotations
 _ONSET = re.compile(rb"(?:^|(?<=\0))[+-][\d.]+(?:\x15[\d.]+)?(?=\x14)")
 REMOVED, LEFT, THERE, KEPT = "removed", "left behind and listed", "still there", "kept"
@@ -149,7 +151,7 @@ def _measure_export(
             there = (export / planted.path).is_file() and masked_path(export / planted.path, export) in listed
             result = LEFT if there else THERE
         else:
-            result = THERE if _stands(planted, target, out) else REMOVED
+            result = THERE if stands(planted, target, out) else REMOVED
         measured.planted(by_key[planted.patient], planted, result)
     for dated in ledger.dated:
         target = found[dated.path]
@@ -173,7 +175,7 @@ def _apply(home: Home, patient: Patient, request: DeidRequest, tell: Callable[[E
         apply(run, request, lambda: _PASSWORD, no_question)
 
 
-def _stands(planted: Planted, target: Path, out: Path) -> bool:
+def stands(planted: Planted, target: Path, out: Path) -> bool:
     """Say whether the identifier is still there: at its offset, in the path, or in the bytes of the file."""
     needle = planted.needle()
     if planted.offset is not None:
@@ -182,9 +184,7 @@ def _stands(planted: Planted, target: Path, out: Path) -> bool:
         return needle.lower() in target.relative_to(out).as_posix().encode().lower()
     short = planted.term.isalpha() and len(planted.term) <= _WORD_LETTERS
     if short and len(planted.term) <= _CHANCE_LETTERS and target.suffix != ".txt":
-        with target.open("rb") as file:
-            parts = [(r.offset, r.length) for r in text_regions(Kind(target.suffix[1:]), file)]
-        data = b"\0\0".join(target.read_bytes()[at : at + length] for at, length in parts)
+        data = b"\0\0".join(target.read_bytes()[at : at + length] for at, length in _text_parts(target))
     else:
         data = target.read_bytes()
     edge = rb"[0-9A-Za-z]\0?" if planted.encoding == "utf-16-le" else rb"[0-9A-Za-z]"
@@ -194,6 +194,14 @@ def _stands(planted: Planted, target: Path, out: Path) -> bool:
         if not short or not (re.search(edge + rb"$", beside[0]) or re.match(edge, beside[1])):
             return True
     return False
+
+
+def _text_parts(target: Path) -> list[tuple[int, int]]:
+    """Return (offset, length) of what is text; in a list of clips the names alone, for two letters are also a time."""
+    if target.suffix in (".vtc", ".vt2"):
+        return [(at, _CLIP_NAME) for at in range(_CLIPS, target.stat().st_size, _CLIP_ROW)]
+    with target.open("rb") as file:
+        return [(r.offset, r.length) for r in text_regions(Kind(target.suffix[1:]), file)]
 
 
 def _is_kept(dated: Dated, target: Path, mtime_ns: int) -> bool:

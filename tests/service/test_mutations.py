@@ -156,7 +156,7 @@ def flip(place: Place, draw: random.Random, keys: list[str]) -> None:
 def blank(place: Place, draw: random.Random, keys: list[str]) -> None:
     """A block of zeros, as after a lost write."""
     data = place.get(keys[0])
-    start = draw.randrange(len(data) - 16)
+    start = draw.randrange(max(1, len(data) - 16))
     place.set(keys[0], data[:start] + bytes(min(4096, len(data) - start)) + data[start + 4096 :])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from tools.places_table import Measured, compare, measure, measure_all
 
 from ecogsafe.synthetic.export import ExportScale, write_export
 from ecogsafe.synthetic.hard_names import hard_named_patients
-from ecogsafe.synthetic.ledger import Ledger
+from ecogsafe.synthetic.ledger import Ledger, Planted
+from ecogsafe.synthetic.natus_files import ClipRecord, write_vtc
+from ecogsafe.synthetic.timeline import filetime
 
 #: what can be in which places, by letter of the rule; sound and pictures (L, P, Q) hold no text
 EVERYWHERE = {
@@ -156,3 +159,17 @@ def test_a_changed_sample_is_told(one_export: tuple[Path, Ledger]) -> None:
         measured = Measured()
         compare(name, before, bytes(after), ledger, measured)
         assert measured.kept[told][1] == 1, name
+
+
+@pytest.mark.parametrize(("name", "stands"), [(b"R_01_0000.avi", False), (b"Fp_01_0000.avi", True)])
+def test_two_letters_in_the_time_of_a_clip_are_no_name(name: bytes, stands: bool, tmp_path: Path) -> None:
+    start = datetime.fromtimestamp(1_700_000_000, UTC)
+    for microseconds in range(1_000_000):
+        at = start + timedelta(microseconds=microseconds)
+        if b"Fp" in filetime(at).to_bytes(8, "little"):
+            break
+    path = tmp_path / "R.vtc"
+    write_vtc(path, [ClipRecord(name=b"R.avi", start=start, end=at), ClipRecord(name=name, start=start, end=at)])
+    planted = Planted(patient="e", path="R.vtc", place="clip name", term="Fp", encoding="utf-8")
+    assert b"Fp" in path.read_bytes()
+    assert places_table.stands(planted, path, tmp_path) is stands
