@@ -34,9 +34,13 @@ def test_what_it_refuses(sent: Lab) -> None:
     assert "there is no such folder" in sent.here("--yes", "free", sent.out / "nowhere", status=2).err
     # the folders of a test lie on the disk of its outbox
     done = sent.here("--json", "--yes", "free", sent.out / "edf", status=3)
-    kept = done.of("item", action="free")
+    kept = done.of("item", action="free", status="skipped")
     assert len(kept) == done.summary["files"]["skipped"] == 6
-    assert all("on the same disk" in item["message"] and item["status"] == "skipped" for item in kept)
+    assert all("on the same disk" in item["message"] for item in kept)
+    # a person is told once, unless they ask for every file
+    assert "skip" not in sent.here("--yes", "free", sent.out / "edf", status=3).said.replace("skipped", "")
+    told = sent.here("-v", "--yes", "free", sent.out / "edf", status=3).said
+    assert (told.count("6 files stay"), told.count("skip  free ")) == (1, 6)
     assert recordings(sent) == before
     # a note does not stand in the way of a scan
     (sent.out / "edf" / NOTE_NAME).write_text("Where the data of this folder went\n")

@@ -60,7 +60,9 @@ def test_the_catalogue_beside_the_data_opens_with_the_recovery_key(applied: Lab)
     store.mkdir()
     applied.here("upload", "-d", applied.out, "--to", store.as_uri(), "-t", "v")
     (snapshot,) = (store / "_ecogsafe" / "catalog").iterdir()
-    opened = decrypted(applied.folder / "recovery-key.txt", snapshot.read_bytes())
+    assert snapshot.name.endswith(".sqlite.zst.age")
+    zipped = decrypted(applied.folder / "recovery-key.txt", snapshot.read_bytes())
+    opened = subprocess.run(["zstd", "-dqc"], input=zipped, capture_output=True, check=True).stdout
     assert opened.startswith(b"SQLite format 3\0")
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import zstandard
 from sqlalchemy import create_engine
 
 from ecogsafe.catalog import audit, meta, migrate, schema
@@ -132,7 +133,7 @@ class Site:
             assert open_sealed(data, [self.small.identity()]) == self.plain[file.path]
 
     def snapshots(self) -> list[Path]:
-        return sorted((self.small.folder / "store" / "_ecogsafe" / "catalog").glob("*.sqlite.age"))
+        return sorted((self.small.folder / "store" / "_ecogsafe" / "catalog").glob("*.sqlite.zst.age"))
 
 
 @pytest.fixture
@@ -166,7 +167,7 @@ def test_killed_at_any_statement(site: Site) -> None:
     assert known == set(site.plain)
     for number, sealed in enumerate(site.snapshots()):
         path = site.small.folder / f"snapshot-{number}"
-        path.write_bytes(open_sealed(sealed.read_bytes(), [site.small.identity()]))
+        path.write_bytes(zstandard.decompress(open_sealed(sealed.read_bytes(), [site.small.identity()])))
         with Catalog.open(path) as catalog, catalog.read() as tx:
             assert audit.check(tx) == []
         path.unlink()

@@ -7,11 +7,13 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ecogsafe.catalog import audit, files, leases, stores, subjects
 from ecogsafe.core.errors import ConfirmationNeededError, ExitStatus
+from ecogsafe.core.events import Item
 from ecogsafe.crypt.age_file import seal
 from ecogsafe.service import free_local, free_note, free_work
 from ecogsafe.service.archive import archive
@@ -23,6 +25,7 @@ from ecogsafe.service.owner import owner_here
 from ecogsafe.stores.directory import DirectoryStore
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.transfer.source import FileSource
+from ecogsafe.ui.cli.words import is_detail, line_of
 from tests.servers.seaweed import SeaweedServer
 from tests.service.cold_store import ColdMemory
 from tests.service.small_lab import CODES, Ended, Forgetful, SmallLab, StoresInMemory, lose, overwrite, patched
@@ -207,7 +210,43 @@ def test_a_store_that_cannot_be_asked_does_not_count(sent: SmallLab, in_memory: 
     ended = freed(sent)
     assert ended.status is ExitStatus.PARTIAL
     assert len(local(sent)) == 8
-    assert "cannot be asked" in ended.items(status="skipped")[0].message
+    kept = ended.items(status="skipped")
+    assert len(kept) == 8
+    assert all("cannot be asked" in item.message for item in kept)
+    # whoever reads the lines is told once, not for each file
+    (told,) = [line_of(event) for event in ended.events if isinstance(event, Item) and not is_detail(event)]
+    assert told.startswith("8 files stay (-v lists them): proven now in 1 of 2 places; s3://other cannot be asked")
+    assert told.endswith("(next: ecogsafe status)")
+
+
+def test_one_file_that_stays_is_named(sent: SmallLab) -> None:
+    """And of several reasons each is told with its files."""
+    never_sent = [sent.out / "edf" / f"{CODE}_edf" / f"{CODE}_{number}.edf" for number in (7, 8)]
+    for path, what in zip(
+        never_sent, (f"edf/{CODE}_edf/{CODE}_7.edf  stays", "2 files stay (-v lists them)"), strict=True
+    ):
+        path.write_bytes(b"a recording")
+        ended = freed(sent, sent.out / "edf")
+        lines = [line_of(item) for item in ended.items(action="free", status="note")]
+        assert lines == [f"{what}: no copy of it is recorded (next: ecogsafe upload or ecogsafe backup)"]
+
+
+def test_what_stays_until_it_is_interrupted_is_told(
+    sent: SmallLab, in_memory: StoresInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory.by_url[OTHER] = MemoryStore(OTHER)
+    monkeypatch.setattr(free_work, "_BATCH_FILES", 2)
+    real = free_work.Freeing.keep
+
+    def keep(self: free_work.Freeing, *given: Any, **more: Any) -> None:
+        real(self, *given, **more)
+        self._run.stop.set()
+
+    monkeypatch.setattr(free_work.Freeing, "keep", keep)
+    ended = freed(sent)
+    assert ended.status is ExitStatus.INTERRUPTED
+    (note,) = ended.items(action="free", status="note")
+    assert note.details["files"] == 2
 
 
 def test_two_stores_in_one_bucket_count_once(sent: SmallLab, in_memory: StoresInMemory) -> None:

@@ -153,7 +153,7 @@ def test_a_young_unknown_upload_stays(lab: SmallLab, dated: Dated) -> None:
 
 def test_a_snapshot_that_was_cut_short_is_offered_once_it_is_old(lab: SmallLab, dated: Dated) -> None:
     """Until then it may be under way, on another machine."""
-    upload_id = begin(dated, "_ecogsafe/catalog/20260102T030405Z-0a1b2c3d.sqlite.age")
+    upload_id = begin(dated, "_ecogsafe/catalog/20260102T030405Z-0a1b2c3d.sqlite.zst.age")
     begin(dated, "_ecogsafe/catalog/somebody's")
     dated.age = timedelta(days=3)
     ended = take_stock(lab, abort_orphans=True, confirmed=False)

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
+from ecogsafe.catalog.snapshots import snapshot_to
 from ecogsafe.core.errors import (
     EcogsafeError,
     ExitStatus,
@@ -24,11 +26,13 @@ from ecogsafe.core.errors import (
     StoreUnreachableError,
     VerificationError,
 )
+from ecogsafe.crypt.age_file import seal
 from ecogsafe.crypt.age_recipients import X25519Identity
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.service import catalog_backup, snapshot_copies, snapshot_sending, snapshots
 from ecogsafe.service.snapshot_copies import Snapshot, snapshots_in, take
 from ecogsafe.service.snapshot_sending import Destination, send_sealed
+from ecogsafe.service.snapshot_zipping import zip_snapshot
 from ecogsafe.stores.faulty import Fault, Faulty
 from ecogsafe.stores.memory import MemoryStore
 from ecogsafe.stores.protocol import ObjectInfo, Store, UploadedPart
@@ -38,13 +42,13 @@ from tests.service.small_lab import Ended, SmallLab, StoresInMemory, bytes_in, o
 ONE, TWO = "s3://recordings", "s3://second"
 KEY = "_ecogsafe/catalog/20260102T030405Z-0a1b2c3d.sqlite.age"
 MIB = 2**20
-PART = 64 * 1024 + 1000
+PART = 2500
 
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the catalogue of a test have several parts, whose borders lie within chunks."""
-    monkeypatch.setattr(snapshot_sending, "SINGLE_REQUEST_LIMIT", 100_000)
+    monkeypatch.setattr(snapshot_sending, "SINGLE_REQUEST_LIMIT", 3000)
     monkeypatch.setattr(snapshot_sending, "part_size_for", lambda _size, least: PART)
 
 
@@ -87,8 +91,10 @@ def test_one_sealing_reaches_every_place_in_parts_and_stock_age_opens_it(
     identity.write_text(f"{lab.identity().to_text()}\n")
     age = shutil.which("age")
     assert age is not None, "age is not installed: apt install age (`make test` sees to it)"
-    opened = tmp_path / "opened.sqlite"
-    subprocess.run([age, "-d", "-i", identity, "-o", opened], input=sealed, capture_output=True, check=True)
+    opened, zipped = tmp_path / "opened.sqlite", tmp_path / "opened.sqlite.zst"
+    subprocess.run([age, "-d", "-i", identity, "-o", zipped], input=sealed, capture_output=True, check=True)
+    subprocess.run(["zstd", "-dq", zipped], check=True)
+    assert zipped.stat().st_size < opened.stat().st_size / 2, "a store keeps every snapshot, and should not keep air"
     with closing(sqlite3.connect(opened)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert not list(lab.home.root.glob(".*snapshot*"))
@@ -186,16 +192,86 @@ def test_a_bug_leaves_no_upload_open(tmp_path: Path) -> None:
     assert [list(store.list_uploads()) for store in stores] == [[], []]
 
 
+@pytest.mark.parametrize("step", ["snapshots.snapshot_to", "snapshot_zipping.zstandard.ZstdCompressor"])
 def test_a_full_home_is_told_for_every_place(
-    lab: SmallLab, in_memory: StoresInMemory, monkeypatch: pytest.MonkeyPatch
+    lab: SmallLab, in_memory: StoresInMemory, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    def full(*_a: object) -> None:
-        raise NoSpaceError("snapshot", "could not be written")
+    def full(*_a: object, **_o: object) -> None:
+        raise NoSpaceError("snapshot", "could not be written") if "snapshot_to" in step else OSError(28, "No space")
 
-    monkeypatch.setattr(snapshots, "snapshot_to", full)
+    monkeypatch.setattr(f"ecogsafe.service.{step}", full)
     ended = back_up(lab)
     assert ended.run is not None and "0 of 2 places" in ended.run.message
     assert own_objects(in_memory.by_url[ONE], "catalog/") == []
+    assert not list(lab.home.root.glob(".*snapshot*"))
+
+
+def test_what_is_compressed_in_the_home_is_for_its_owner_alone(
+    lab: SmallLab, in_memory: StoresInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[tuple[str, int]]] = []
+    real = send_sealed
+
+    def look(path: Path, *given: Any) -> int:
+        there = [p for p in lab.home.root.iterdir() if "snapshot" in p.name]
+        seen.append([("".join(p.suffixes[-2:]), p.stat().st_mode & 0o777) for p in there])
+        return real(path, *given)
+
+    monkeypatch.setattr(snapshots, "send_sealed", look)
+    assert back_up(lab).status is ExitStatus.DONE
+    assert seen == [[(".sqlite.zst", 0o600)]], "the uncompressed one takes room while the other is sent"
+
+
+def put(store: Store, name: str, data: bytes, lab: SmallLab) -> None:
+    sealed = seal(data, [lab.identity().recipient])
+    store.put(f"{snapshots.PREFIX}{name}", sealed, crc64=crc64nvme(sealed), token="e" * 32)
+
+
+def database(lab: SmallLab) -> bytes:
+    with lab.catalog() as catalog:
+        path = lab.folder / "copied.sqlite"
+        snapshot_to(catalog, path)
+    data = path.read_bytes()
+    path.unlink()
+    return data
+
+
+@pytest.mark.parametrize("is_zipped", [False, True])
+def test_those_that_were_stored_as_they_are_still_open(
+    lab: SmallLab, in_memory: StoresInMemory, *, is_zipped: bool
+) -> None:
+    """Whatever the name says, and beside newer ones: earlier versions did not compress."""
+    store = in_memory.add(ONE)
+    data = database(lab)
+    put(store, "20250102T030405Z-00000000.sqlite.age", zstandard.compress(data) if is_zipped else data, lab)
+    put(store, "20250102T030406Z-00000000.sqlite.zst.age", b"no database", lab)
+    taken, spoiled = take(store, snapshots_in(store), lab.identity(), lab.home.root / ".taken.sqlite", print)
+    taken.catalog.close()
+    assert spoiled and taken.snapshot.name == "20250102T030405Z-00000000.sqlite.age"
+    assert (lab.home.root / ".taken.sqlite").stat().st_size == len(data)
+
+
+@pytest.mark.parametrize("how", ["cut", "changed", "goes on", "only begun", "empty"])
+def test_of_one_whose_compression_is_damaged_the_one_before_is_taken(
+    lab: SmallLab, in_memory: StoresInMemory, how: str
+) -> None:
+    store = in_memory.add(ONE)
+    data = database(lab)
+    zipped = zstandard.ZstdCompressor(write_checksum=True).compress(data)
+    middle = len(zipped) // 2
+    changed = zipped[:middle] + bytes((zipped[middle] ^ 1,)) + zipped[middle + 1 :]
+    wrong = {
+        "cut": zipped[:middle],
+        "changed": changed,
+        "goes on": zipped + b"and on",
+        "only begun": zipped[:4],
+        "empty": b"",
+    }[how]
+    put(store, "20250102T030405Z-00000000.sqlite.zst.age", zipped, lab)
+    put(store, "20250102T030406Z-00000000.sqlite.zst.age", wrong, lab)
+    taken, spoiled = take(store, snapshots_in(store), lab.identity(), lab.home.root / ".taken.sqlite", print)
+    taken.catalog.close()
+    assert spoiled and taken.snapshot.name.startswith("20250102T030405Z"), "it stops whoever lost the catalogue"
 
 
 class Forgetting(MemoryStore):
@@ -215,7 +291,8 @@ class Forgetting(MemoryStore):
         return ObjectInfo(key=key, size=size, crc64=crc64)
 
 
-def test_neither_way_takes_memory_that_grows_with_the_catalogue(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_zipped", [False, True])
+def test_neither_way_takes_memory_that_grows_with_the_catalogue(tmp_path: Path, *, is_zipped: bool) -> None:
     plain, identity = tmp_path / "plain", X25519Identity.new()
     plain.write_bytes(bytes(40 * MIB))
     sink, kept = Forgetting(ONE), MemoryStore(TWO)
@@ -226,7 +303,16 @@ def test_neither_way_takes_memory_that_grows_with_the_catalogue(tmp_path: Path) 
     finally:
         tracemalloc.stop()
     assert sink.largest == 8 * MIB and there < 16 * MIB, f"sending took {there / MIB:.0f} MiB"
-    send_sealed(plain, KEY, [identity.recipient], [Destination(kept)])
+    zipped = tmp_path / "zipped"
+    tracemalloc.start()
+    try:
+        zip_snapshot(plain, zipped)
+        small = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # zeros, which a few bytes stand for: what comes back is still taken piece by piece
+    assert zipped.stat().st_size < MIB and small < 16 * MIB, f"compressing took {small / MIB:.0f} MiB"
+    send_sealed(zipped if is_zipped else plain, KEY, [identity.recipient], [Destination(kept)])
     tracemalloc.start()
     try:
         with pytest.raises(VerificationError, match="none of its 1 snapshots"):

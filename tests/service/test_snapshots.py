@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from ecogsafe.catalog import copies, meta
 from ecogsafe.catalog.database import Catalog
@@ -30,8 +31,8 @@ def two_clips(small_lab: SmallLab) -> SmallLab:
 
 
 def opened(small: SmallLab, store: Store, key: str) -> Path:
-    path = small.folder / Path(key).name.removesuffix(".age")
-    path.write_bytes(open_sealed(bytes_in(store, key), [small.identity()]))
+    path = small.folder / Path(key).name.removesuffix(".zst.age")
+    path.write_bytes(zstandard.decompress(open_sealed(bytes_in(store, key), [small.identity()])))
     return path
 
 
@@ -118,13 +119,14 @@ def test_within_a_long_run(two_clips: SmallLab, in_memory: StoresInMemory, monke
 
 def test_what_a_killed_run_left_is_swept_when_it_is_old(two_clips: SmallLab, in_memory: StoresInMemory) -> None:
     in_memory.add(URL)
-    old, fresh = two_clips.home.root / ".snapshot-0a.sqlite", two_clips.home.root / ".snapshot-0b.sqlite"
-    for path in (old, fresh):
+    old, fresh = ([two_clips.home.root / f".snapshot-{n}.sqlite{end}" for end in ("", ".zst")] for n in ("0a", "0b"))
+    for path in (*old, *fresh):
         path.write_bytes(b"x")
-    os.utime(old, (time.time() - 2 * 86_400,) * 2)
+    for path in old:
+        os.utime(path, (time.time() - 2 * 86_400,) * 2)
     two_clips.upload("v", URL)
-    assert not old.exists()
-    assert fresh.exists()
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in fresh)
 
 
 def test_nothing_is_put_in_a_dry_run(two_clips: SmallLab, in_memory: StoresInMemory) -> None:

@@ -11,7 +11,11 @@ from ecogsafe.service.key_backup import back_up_keys
 from ecogsafe.service.owner import owner_here
 from ecogsafe.service.running import RUN_LEASE
 from ecogsafe.service.status import StatusReport, as_items, status
-from tests.service.small_lab import CODES, SmallLab
+from ecogsafe.service.subject_holdings import list_subjects
+from ecogsafe.service.subject_showing import SubjectPage, show_subject
+from ecogsafe.ui.cli.cmd_status import lines_of
+from ecogsafe.ui.cli.subject_pages import list_lines, page_lines
+from tests.service.small_lab import CODES, PASSWORD, SmallLab
 
 pytestmark = pytest.mark.usefixtures("disks_apart")
 CODE = CODES[0]
@@ -35,6 +39,12 @@ def lab_of_two(small_lab: SmallLab) -> SmallLab:
 
 def report(small: SmallLab, code: str | None = None) -> StatusReport:
     return status(small.home, code)
+
+
+def page(small: SmallLab) -> SubjectPage:
+    found: list[SubjectPage] = []
+    small.run("subjects", lambda run: found.append(show_subject(run, CODE, lambda: PASSWORD)))
+    return found[0]
 
 
 def test_nothing_yet(small_lab: SmallLab) -> None:
@@ -93,11 +103,35 @@ def test_a_bad_copy_with_a_good_one_beside_it_is_told_but_safe(lab_of_two: Small
     path = lab_of_two.folder / "store" / FIRST
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     lab_of_two.verify(deep=True)
-    assert report(lab_of_two).unsafe
+    before = report(lab_of_two)
+    assert before.unsafe
+    assert "1 of 2 restored <1 h, 1 BAD" in lines_of(before)[1]
+    assert ", 1 BAD; proven" in " ".join(page_lines(page(lab_of_two), reveal=False))
     lab_of_two.upload("e", new_version=True)
     found = report(lab_of_two)
     assert len(found.bad) == 1
     assert found.problems == ()
+    # nobody who looks at the table thinks that something is to be done
+    shown = lines_of(found)[1]
+    assert "checksum <1 h, 1 bad but replaced" in shown
+    assert "BAD" not in shown
+    (told, *_) = [item.details for item in as_items(found) if item.details.get("bad")]
+    assert (told["bad"], told["replaced"]) == (1, 1)
+    assert ", 1 bad but replaced; proven" in " ".join(page_lines(page(lab_of_two), reveal=False))
+    (listed,) = [line for line in list_lines(list_subjects(lab_of_two.home)) if line.startswith(CODE)]
+    assert "1 bad but replaced" in listed
+
+
+def test_of_bad_copies_only_those_that_were_replaced_are_told_so(lab_of_two: SmallLab) -> None:
+    lab_of_two.upload("e")
+    lab_of_two.upload("e", lab_of_two.folder_store("second"))
+    for number in (1, 2):
+        path = lab_of_two.folder / "store" / f"{CODE}_edf/{CODE}_{number}.edf"
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    lab_of_two.verify(deep=True)
+    lab_of_two.upload("e", new_version=True, exclude=("*_2.edf",))
+    shown = lines_of(report(lab_of_two))[1]
+    assert "1 of 2 checksum <1 h, 1 BAD, 1 bad but replaced" in shown
 
 
 def test_stored_only_is_not_proven(lab_of_two: SmallLab) -> None:

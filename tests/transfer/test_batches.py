@@ -159,7 +159,7 @@ def test_one_small_file_that_hangs_is_the_only_one_of_its_lot_that_is_sent_again
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the store has of the others is noted as it comes, not when the last one has come."""
-    monkeypatch.setattr(packing, "_TELL_EVERY_S", 60.0)
+    monkeypatch.setattr(packing, "TELL_EVERY_S", 60.0)
     hanging, good = Hanging("memory://1", after=9), Watched(MemoryStore("memory://2"))
     shipments = clips(bench, 10, bench.place(hanging), bench.place(good, number=1))
     pool = PartPool(stall_s=0.3)
@@ -170,6 +170,23 @@ def test_one_small_file_that_hangs_is_the_only_one_of_its_lot_that_is_sent_again
     at_hanging = Counter(o.status for o in ended.outcomes if o.place.store is hanging)
     assert at_hanging == {Status.DONE: 9, Status.DETACHED: 1}
     assert "this one gets the file again later" in bench.told()
+    assert pool.used == 0
+
+
+def test_what_a_store_answered_is_told_though_all_of_its_threads_hang(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what it did not answer is sent to it again."""
+    monkeypatch.setattr(packing, "TELL_EVERY_S", 0.2)
+    hanging, good = Hanging("memory://1", after=5), Watched(MemoryStore("memory://2"))
+    shipments = clips(bench, 10, bench.place(hanging), bench.place(good, number=1))
+    pool = PartPool(stall_s=1.0)
+    with bench.context(pool=pool) as context, Senders(1) as senders:
+        batch = Batch(context, local_packer(context, shipments, senders), senders, shipments)
+        ended = batch.run([ShippedFile(s) for s in shipments], most=SMALL)
+        hanging.go.set()
+    at_hanging = Counter(o.status for o in ended.outcomes if o.place.store is hanging)
+    assert at_hanging == {Status.DONE: 5, Status.DETACHED: 5}
     assert pool.used == 0
 
 

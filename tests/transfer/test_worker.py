@@ -16,6 +16,7 @@ from ecogsafe.transfer.packing import Going, Job, Made
 from ecogsafe.transfer.worker import _Worker
 
 from .bench import IDENTITY, SMALL, Bench
+from .test_stalls_and_bugs import Hanging
 from .test_workers import folder_place
 
 
@@ -34,10 +35,14 @@ class Driven:
         assert [type(one) for one in heard.made] == [Made] * len(self.jobs)
         assert number in self.worker._packed
 
+    def going(self) -> list[Going]:
+        return [Going(n, True, self.store_id, key, f"{n:032x}", None) for n, key in enumerate(self.keys)]
+
     def send(self, number: int) -> None:
-        going = [Going(n, True, self.store_id, key, f"{n:032x}", None) for n, key in enumerate(self.keys)]
-        self.parent.send(Send(number, going))
-        left = len(going)
+        self.parent.send(Send(number, self.going()))
+        self.hear_results(number, len(self.keys))
+
+    def hear_results(self, number: int, left: int) -> None:
         while left:
             heard = self.parent.recv()
             assert isinstance(heard, Results)
@@ -49,7 +54,7 @@ class Driven:
 def driven(bench: Bench) -> Iterator[Driven]:
     place = folder_place(bench, "a")
     assert place.order is not None
-    paths = [str(bench.write(f"{n:04}", bench.data(300))) for n in range(3)]
+    paths = [str(bench.write(f"{n:04}", bench.data(300))) for n in range(5)]
     jobs = [Job(FileOrder(bench.root, path, path), SMALL, (True,)) for path in paths]
     parent, theirs = Pipe()
     worker = _Worker(theirs, Begin([IDENTITY.recipient], {place.store_id: place.order}, 2))
@@ -82,6 +87,23 @@ def test_what_could_not_be_announced_is_let_go_of(driven: Driven) -> None:
     # the other one is none the worse
     driven.send(1)
     until(lambda: driven.worker._packed == {}, "the worker keeps what was sent")
+
+
+def test_what_was_answered_is_told_though_every_thread_of_the_store_hangs(
+    driven: Driven, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads hang and two files wait for them: the first one stands there, and is no longer waited for."""
+    for module in ("packing", "worker"):
+        monkeypatch.setattr(f"ecogsafe.transfer.{module}.TELL_EVERY_S", 0.1)
+    hanging = driven.worker._stores[driven.store_id] = Hanging("memory://1", after=1)
+    driven.pack(1)
+    driven.parent.send(Send(1, driven.going()))
+    told = driven.parent.poll(10)
+    hanging.go.set()
+    assert told, "what was answered is kept back"
+    heard = driven.parent.recv()
+    assert isinstance(heard, Results)
+    driven.hear_results(1, len(driven.keys) - len(heard.results))
 
 
 def test_a_word_about_what_is_through_harms_nothing(driven: Driven) -> None:

@@ -68,6 +68,8 @@ class CopySummary:
     proven_files: int
     #: copies that were removed on purpose after the subject withdrew
     removed: int = 0
+    #: of the bad copies: those of files with such a good copy in the same store
+    replaced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def _summary(
     subject: str, tree: str, store_id: str, found: Iterable[tuple[AlikeFiles, list[CopyState]]]
 ) -> CopySummary:
     by_rank = dict.fromkeys((REMOVED, BAD, *range(len(LEVELS))), 0)
-    size = proven = 0
+    size = proven = replaced = 0
     proofs: set[str] = set()
     restored: set[str] = set()
     for files, states in found:
@@ -118,7 +120,9 @@ def _summary(
         for state in states:
             by_rank[state.rank] += files.files
         size += len(good) * files.bytes
-        proven += files.files if any(state.rank > 0 for state in good) else 0
+        if any(state.rank > 0 for state in good):
+            proven += files.files
+            replaced += files.files * sum(state.rank == BAD for state in states)
         proofs |= {state.proven for state in good}
         restored |= {state.restored for state in good if state.restored}
     stored, checksum, restored_now = (by_rank[rank] for rank in range(len(LEVELS)))
@@ -136,6 +140,7 @@ def _summary(
         bad=by_rank[BAD],
         proven_files=proven,
         removed=by_rank[REMOVED],
+        replaced=replaced,
     )
 
 

@@ -9,7 +9,7 @@ still there, and the same command goes on.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,15 +53,24 @@ def free(run: Run, request: FreeRequest, confirm: Confirm) -> None:
     _tell_left(run, found)
     note = Note(request.folder, version=run.actor.version)
     outlooks = _outlooks(run, found)
+    work = Freeing(run, run.home.settings(), note, dry_run=request.dry_run)
+    try:
+        _free(run, request, confirm, work, outlooks)
+    finally:
+        work.tell_kept()
+    run.message = work.verdict(len(found.files))
+
+
+def _free(run: Run, request: FreeRequest, confirm: Confirm, work: Freeing, outlooks: Sequence[Outlook]) -> None:
     settings = run.home.settings()
     candidates = [candidate for outlook in outlooks for candidate in outlook.candidates]
-    work = Freeing(run, settings, note, dry_run=request.dry_run)
     for outlook in outlooks:
         for kept in outlook.kept:
-            work.keep(kept.file, kept.reason, kept.next)
+            work.keep(kept.file, kept.reason, kept.next, together=kept.next if kept.is_common else None)
     if candidates and not linking_key_is_elsewhere(run):
+        how = "ecogsafe status tells what to do"
         for candidate in candidates:
-            work.keep(candidate.file, "the linking key has no second copy", "ecogsafe status tells what to do")
+            work.keep(candidate.file, "the linking key has no second copy", how, together=how)
         candidates = []
     if candidates:
         size = sum(candidate.row.size for candidate in candidates)
@@ -79,7 +88,6 @@ def free(run: Run, request: FreeRequest, confirm: Confirm) -> None:
         work.finish()
         if run.tally.done:
             snapshot_everywhere(run)
-    run.message = work.verdict(len(found.files))
 
 
 def _tell_left(run: Run, found: Outgoing) -> None:

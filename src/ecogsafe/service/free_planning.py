@@ -31,6 +31,8 @@ class Kept:
     file: OutgoingFile
     reason: str
     next: str
+    #: many files stay for this reason: they are told together
+    is_common: bool = False
 
 
 @dataclass(slots=True)
@@ -75,7 +77,8 @@ def outlook_of(run: Run, settings: Settings, subject: str, found: Sequence[Outgo
     for file in found:
         row = rows.get((file.tree, file.path))
         if row is None or row.sha256 is None:
-            outlook.kept.append(Kept(file, "no copy of it is recorded", "ecogsafe upload or ecogsafe backup"))
+            how = "ecogsafe upload or ecogsafe backup"
+            outlook.kept.append(Kept(file, "no copy of it is recorded", how, is_common=True))
         elif row.size != file.status.st_size:
             reason = "it is not what was sent: its size is another one"
             outlook.kept.append(Kept(file, reason, "ecogsafe upload --new-version"))

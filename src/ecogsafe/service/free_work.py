@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 from ecogsafe.catalog import audit, files
@@ -37,6 +37,8 @@ class Freeing:
         self._gone: dict[tuple[str, str], Gone] = {}
         self._files = self._bytes = 0
         self._told_bad: set[tuple[str, str]] = set()
+        #: by reason and what to do: how many files stay for it, and the first of them
+        self._kept: dict[tuple[str, str], tuple[int, str]] = {}
         self._meter = Meter(run.tell, files_total=None, bytes_total=None)
 
     def free_subject(self, outlook: Outlook, witnesses: Witnesses, root: int) -> None:
@@ -52,11 +54,38 @@ class Freeing:
             with ExitStack() as opened:
                 self._free_some(outlook, witnesses, self._read(batch, root, opened))
 
-    def keep(self, file: OutgoingFile, reason: str, next_step: str) -> None:
-        """Tell that a file stays, and why."""
+    def keep(self, file: OutgoingFile, reason: str, next_step: str, *, together: str | None = None) -> None:
+        """Tell that a file stays, and why.
+
+        Parameters
+        ----------
+        together
+            What to do about all files that stay for this reason, which are told by `tell_kept`; None: the reason is
+            this file's own.
+        """
         self._run.tally.skipped += 1
         self._run.tally.note(ExitStatus.PARTIAL)
-        self._tell(file, "skipped", reason, next=next_step)
+        details: dict[str, object] = {"next": next_step}
+        if together is not None:
+            count, first = self._kept.get((reason, together), (0, file.shown))
+            self._kept[reason, together] = count + 1, first
+            details["told_together"] = True
+        self._tell(file, "skipped", reason, details=details)
+
+    def tell_kept(self) -> None:
+        """Tell once of all files that stay for one reason: a store that cannot be asked keeps thousands."""
+        for (reason, next_step), (count, first) in self._kept.items():
+            what = "stays" if count == 1 else f"{count:,} files stay (-v lists them)"
+            self._run.tell(
+                Item(
+                    action="free",
+                    status="note",
+                    path=first if count == 1 else None,
+                    message=f"{what}: {reason}",
+                    details={"files": count, "next": next_step},
+                )
+            )
+        self._kept.clear()
 
     def finish(self) -> None:
         """Write the note as it stays."""
@@ -111,7 +140,7 @@ class Freeing:
             self._run.tally.note(ExitStatus.VERIFY_FAILED)
             url, key, reason = proof.bad[0]
             repair = f"ecogsafe verify {code} --store {url} --repair"
-            self._tell(file, "failed", f"its copy {key} at {url} is bad: {reason}", next=repair)
+            self._tell(file, "failed", f"its copy {key} at {url} is bad: {reason}", details={"next": repair})
             for each in proof.bad:
                 self._tell_bad(*each, repair)
             return False
@@ -124,7 +153,10 @@ class Freeing:
         why += [f"{url} {reason}" for url, reason in proof.unproven]
         # `status` may be content with places that did not answer now: what supplies the proof is told here
         deep = [f"ecogsafe verify {code} --store {witnesses.url_of(store)} --deep" for store in unsampled]
-        self.keep(file, "; ".join(why), deep[0] if deep else f"ecogsafe status {code}")
+        if deep:
+            self.keep(file, "; ".join(why), deep[0], together=deep[0])
+        else:
+            self.keep(file, "; ".join(why), f"ecogsafe status {code}", together="ecogsafe status")
         return False
 
     def _tell_bad(self, url: str, key: str, reason: str, repair: str) -> None:
@@ -190,7 +222,7 @@ class Freeing:
         *,
         size: int | None = None,
         digest: str | None = None,
-        next: str | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> None:
         self._run.tell(
             Item(
@@ -202,7 +234,7 @@ class Freeing:
                 bytes=size,
                 digest=digest,
                 message=message,
-                details={} if next is None else {"next": next},
+                details=details or {},
             )
         )
 

@@ -16,10 +16,11 @@ from ecogsafe.core.errors import DamagedCatalogueError, LabKeyError, NoSpaceErro
 from ecogsafe.core.events import EventSink, Item
 from ecogsafe.crypt.age_file import open_pieces
 from ecogsafe.crypt.age_recipients import X25519Identity
+from ecogsafe.service.snapshot_zipping import unzipped_snapshot
 from ecogsafe.service.snapshots import PREFIX
 from ecogsafe.stores.protocol import Store
 
-_NAME = re.compile(rf"{PREFIX}(?P<at>\d{{8}}T\d{{6}}Z)-[0-9a-f]{{8}}\.sqlite\.age")
+_NAME = re.compile(rf"{PREFIX}(?P<at>\d{{8}}T\d{{6}}Z)-[0-9a-f]{{8}}\.sqlite(?:\.zst)?\.age")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _open_at(target: Path, store: Store, key: str, identity: X25519Identity) -> 
             yield bytes(piece)
 
     try:
-        write_pieces_atomically(target, open_pieces(arriving(), [identity]))
+        write_pieces_atomically(target, unzipped_snapshot(open_pieces(arriving(), [identity]), item=key))
     except OSError as error:
         raise NoSpaceError(
             "the home",

@@ -84,7 +84,7 @@ class Snapshots:
             self._run.tell(Item(action="snapshot", status="note", message=message))
             return
         stamp = utc_now().strftime("%Y%m%dT%H%M%SZ")
-        key = f"{PREFIX}{stamp}-{secrets.token_hex(4)}.sqlite.age"
+        key = f"{PREFIX}{stamp}-{secrets.token_hex(4)}.sqlite.zst.age"
         with ExitStack() as stack:
             try:
                 path = stack.enter_context(self._copied())
@@ -134,13 +134,16 @@ class Snapshots:
 
     @contextmanager
     def _copied(self) -> Iterator[Path]:
-        """Copy the catalogue into the home for as long as it is sealed.
+        """Copy the catalogue into the home, compressed, for as long as it is sealed.
 
         Raises
         ------
         NoSpaceError, DamagedCatalogueError
-            As `snapshot_to`.
+            As `snapshot_to` and `zip_snapshot`.
         """
+        # loaded when there is something to compress: no run waits for it before it begins
+        from ecogsafe.service.snapshot_zipping import zip_snapshot
+
         root = self._run.home.root
         now = utc_now().timestamp()
         for left_over in [*root.glob(f"{_TEMPORARY}*"), *root.glob(f".{_TEMPORARY}*")]:
@@ -148,11 +151,15 @@ class Snapshots:
                 if now - left_over.stat().st_mtime > _LEFT_OVER_S:
                     left_over.unlink()
         temporary = root / f"{_TEMPORARY}{secrets.token_hex(4)}.sqlite"
+        zipped = temporary.with_suffix(".sqlite.zst")
         try:
             snapshot_to(self._run.catalog, temporary)
-            yield temporary
+            zip_snapshot(temporary, zipped)
+            temporary.unlink()
+            yield zipped
         finally:
             temporary.unlink(missing_ok=True)
+            zipped.unlink(missing_ok=True)
 
     def _fail(self, error: EcogsafeError, store: Store | None = None, rest: str = "") -> None:
         run = self._run

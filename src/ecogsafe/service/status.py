@@ -47,6 +47,8 @@ class StoreCell:
     proven_files: int
     #: removed on purpose after the subject withdrew
     removed: int = 0
+    #: of the bad ones: those that a proven good copy in the same store makes up for
+    replaced: int = 0
     newest_restored: str | None = None
 
 
@@ -218,6 +220,7 @@ def _state(total: FileTotals, copied: list[CopySummary], stores: dict[str, str])
             oldest_evidence=c.oldest_evidence,
             proven_files=c.proven_files,
             removed=c.removed,
+            replaced=c.replaced,
             newest_restored=c.newest_restored,
         )
         for c in copied
@@ -260,6 +263,7 @@ def as_items(report: StatusReport) -> list[Item]:
                                 "oldest_evidence": cell.oldest_evidence,
                                 "proven_files": cell.proven_files,
                                 "removed": cell.removed,
+                                "replaced": cell.replaced,
                                 "newest_restored": cell.newest_restored,
                             }
                             if cell

@@ -31,6 +31,8 @@ class Holding:
     copies: int
     stores: int
     bad_copies: int
+    #: of them: those that a proven good copy in the same store makes up for
+    replaced_copies: int
 
 
 def holdings(catalog: Catalog) -> list[Holding]:
@@ -57,6 +59,7 @@ def holdings(catalog: Catalog) -> list[Holding]:
                 copies=sum(c.files for c in theirs),
                 stores=len({c.store_id for c in theirs if c.files}),
                 bad_copies=sum(c.bad for c in theirs),
+                replaced_copies=sum(c.replaced for c in theirs),
             )
         )
     return result
@@ -99,5 +102,6 @@ def as_items(found: list[Holding]) -> Iterator[Item]:
                 "copies": holding.copies,
                 "stores": holding.stores,
                 "bad_copies": holding.bad_copies,
+                "replaced_copies": holding.replaced_copies,
             },
         )

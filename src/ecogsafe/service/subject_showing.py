@@ -167,8 +167,9 @@ def as_items(page: SubjectPage) -> Iterator[Item]:
         }
         yield Item(action="segment", status="note", subject=page.code, segment=segment.number, details=facts)
     for url, copy in page.copies:
-        levels = {"stored": copy.stored, "checksum": copy.checksum, "restored": copy.restored, "bad": copy.bad}
-        facts = {"tree": copy.tree, "files": copy.files, **levels, "oldest_evidence": copy.oldest_evidence}
+        levels = {"stored": copy.stored, "checksum": copy.checksum, "restored": copy.restored}
+        bad = {"bad": copy.bad, "replaced": copy.replaced}
+        facts = {"tree": copy.tree, "files": copy.files, **levels, **bad, "oldest_evidence": copy.oldest_evidence}
         yield Item(
             action="copies", status="note", subject=page.code, store=url, bytes=copy.bytes, message="", details=facts
         )

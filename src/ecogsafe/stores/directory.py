@@ -294,6 +294,8 @@ class DirectoryStore:
         """See `Store.list_uploads`."""
         folder = prefix[: prefix.rfind("/") + 1]
         for _, entry in self._tree.walk(folder):
+            if not uploads.is_journal(entry.name):
+                continue
             with disk_errors(self.url):
                 upload = uploads.open_upload(Path(entry.path))
             if upload is not None and upload.key.startswith(prefix):

@@ -155,11 +155,14 @@ def forget(folder: Path, upload_id: str) -> None:
     fsync_directory(folder)
 
 
+def is_journal(name: str) -> bool:
+    """Return whether a file of this name is the journal of an upload."""
+    return name.startswith(TEMPORARY_PREFIX) and name.endswith(JOURNAL_SUFFIX)
+
+
 def open_upload(journal: Path) -> OpenUpload | None:
-    """Return the upload whose journal this file is, None where it is not one."""
+    """Return the upload whose journal this file is, None where it ended meanwhile, or is none of ours."""
     name = journal.name
-    if not (name.startswith(TEMPORARY_PREFIX) and name.endswith(JOURNAL_SUFFIX)):
-        return None
     try:
         records = _records(journal)
     except FileNotFoundError:

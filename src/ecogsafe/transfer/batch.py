@@ -183,6 +183,7 @@ class Batch:
                 results = self._arrived.get(timeout=LOOK_EVERY_S)
             except queue.Empty:
                 results = []
+                packed.tell()
             left -= self._note(results)
             if self._context.stop.is_set() and not self._stopped:
                 self._stopped = True

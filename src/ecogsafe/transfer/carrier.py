@@ -118,7 +118,7 @@ class Carrier:
             self.crew.senders.bugs.append(bug)
 
     def carry(self, pooled: PooledPart, send: Callable[[Buffer | DistantPart], None]) -> None:
-        """Let ``send`` have the bytes of ``pooled`` on a thread of this store."""
+        """Let ``send`` have the bytes of ``pooled`` on a thread of this store; if it raises, they were let go of."""
         with self._changed:
             is_late = self.detached
             if not self._held:
@@ -129,7 +129,12 @@ class Carrier:
             # whoever left this place behind let go of what it held, and of this too
             pooled.drop(self, is_through=True)
             return
-        self.crew.senders.send(self.place.store_id, self._carry, pooled, send)
+        try:
+            self.crew.senders.send(self.place.store_id, self._carry, pooled, send)
+        except BaseException:
+            # a thread may take it all the same, and finds nothing; without this everybody would wait for it
+            self._let_go(pooled, is_through=False)
+            raise
 
     def _carry(self, pooled: PooledPart, send: Callable[[Buffer | DistantPart], None]) -> int:
         """Return the bytes that were sent."""
@@ -148,12 +153,15 @@ class Carrier:
         except BaseException as error:  # noqa: BLE001  told by the thread that reads the file
             self._break(error)
         finally:
-            pooled.drop(self, is_through=is_through)
-            with self._changed:
-                self._held.discard(pooled)
-                self._moved = monotonic()
-                self._changed.notify_all()
+            self._let_go(pooled, is_through=is_through)
         return sent
+
+    def _let_go(self, pooled: PooledPart, *, is_through: bool) -> None:
+        pooled.drop(self, is_through=is_through)
+        with self._changed:
+            self._held.discard(pooled)
+            self._moved = monotonic()
+            self._changed.notify_all()
 
     def settled(self) -> None:
         """Take note that nothing is under way any more; failures are remembered, not raised."""

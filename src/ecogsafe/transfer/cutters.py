@@ -159,9 +159,10 @@ class _Following:
                     case Cut(lane, number, crc64, digest):
                         if self._stop.is_set():
                             raise interrupted(file.name)
+                        place = self._lanes[lane].ranges[number - 1]
                         # from here on it is the lane's, which carries it or lets it go
                         part = self._under_way.pop(lane)
-                        self._lanes[lane].take(self._lanes[lane].ranges[number - 1], part, crc64, digest)
+                        self._lanes[lane].take(place, part, crc64, digest)
                         self._give_leave(lane, number + 1)
                     case WasRead(sha256):
                         return sha256

@@ -10,6 +10,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from functools import partial
 
 from ecogsafe.catalog import sealings
@@ -185,6 +186,8 @@ class Lane:
     def take(self, place: PartRange, body: memoryview | DistantPart | None, crc64: int, digest: bytes) -> None:
         """Hand a part to the senders, after proof that it is what was sealed under this key before.
 
+        Whatever happens, the caller need not let go of ``body`` or of its room.
+
         Parameters
         ----------
         body
@@ -192,31 +195,36 @@ class Lane:
         digest
             SHA-256 of the source up to the last byte that the part is made of.
         """
-        if self.over:
-            self._refuse(body)
-            return
-        known = self._rows.get(place.number)
-        if known is not None and known.prefix_sha256 != digest:
-            self._refuse(body)
-            raise _changed(self.crew.shipment.path)
-        while self._noting and self._noting[0].done():
-            self._noting.popleft().result()
-        wanting = self._wanting(place.number)
-        if body is None or not wanting:
-            self._refuse(body)
-            return
-        row = PartRow(
-            sealing_id=self.sealing.id,
-            number=place.number,
-            prefix_sha256=digest,
-            length=len(body),
-            crc64=crc64,
-        )
-        noted = self._note(row, known)
-        pooled = PooledPart(self.context.pool, body, wanting)
-        self._keep_room(0)
-        for upload in wanting:
-            upload.carry(pooled, partial(upload.send, place, crc64, noted))
+        with ExitStack() as unless_handed_on:
+            unless_handed_on.callback(self._refuse, body)
+            if self.over:
+                return
+            known = self._rows.get(place.number)
+            if known is not None and known.prefix_sha256 != digest:
+                raise _changed(self.crew.shipment.path)
+            while self._noting and self._noting[0].done():
+                self._noting.popleft().result()
+            wanting = self._wanting(place.number)
+            if body is None or not wanting:
+                return
+            row = PartRow(
+                sealing_id=self.sealing.id,
+                number=place.number,
+                prefix_sha256=digest,
+                length=len(body),
+                crc64=crc64,
+            )
+            noted = self._note(row, known)
+            pooled = PooledPart(self.context.pool, body, wanting)
+            self._keep_room(0)
+            unless_handed_on.pop_all()
+        for position, upload in enumerate(wanting):
+            try:
+                upload.carry(pooled, partial(upload.send, place, crc64, noted))
+            except BaseException:
+                for other in wanting[position + 1 :]:
+                    pooled.drop(other)
+                raise
 
     def _refuse(self, body: memoryview | DistantPart | None) -> None:
         if isinstance(body, DistantPart):

@@ -28,7 +28,7 @@ from ecogsafe.transfer.source import Source
 #: objects that a thread puts one after the other, at most: to be handed each one costs half of what a put does
 _AT_A_TIME = 4
 #: results are told at least this often, so that a place that is slow is not taken for one that stalls, seconds
-_TELL_EVERY_S = 1.0
+TELL_EVERY_S = 1.0
 
 
 class Watch(Protocol):
@@ -109,6 +109,13 @@ class Packed(Protocol):
 
     def forget(self) -> None:
         """Let go of everything; in place of `send`."""
+        ...
+
+    def tell(self) -> None:
+        """Deliver what has been waiting for others for `TELL_EVERY_S`; to be called again and again until all is told.
+
+        While objects are put this comes about by itself, but every thread of a store may hang.
+        """
         ...
 
     def drop(self, positions: Collection[int]) -> None:
@@ -237,6 +244,11 @@ class LocalPacked:
         """See `Packed.forget`."""
         self._bodies = []
 
+    def tell(self) -> None:
+        """See `Packed.tell`."""
+        for share in list(self._shares.values()):
+            share.tell()
+
     def drop(self, positions: Collection[int]) -> None:
         """See `Packed.drop`."""
         for share in self._shares.values():
@@ -275,7 +287,7 @@ class _Share:
                     break
                 position, going, body, crc64 = self._queue.popleft()
             # for the last one there may be a long wait
-            self._ended([])
+            self.tell()
             result = None if self._stop.is_set() else self._put(going, body, crc64)
             self._ended([(position, result)])
             sent += len(body) if isinstance(result, Stored) else 0
@@ -295,11 +307,15 @@ class _Share:
             self._queue = deque(entry for entry in self._queue if entry[0] not in positions)
         self._ended([(position, None) for position in dropped])
 
+    def tell(self) -> None:
+        """Deliver what has waited for long enough."""
+        self._ended([])
+
     def _ended(self, results: list[tuple[int, SentOrNot]]) -> None:
         with self._lock:
             self._results += results
             # once all are under way each is told as it ends: it may be the last one for long
-            if self._queue and monotonic() - self._told < _TELL_EVERY_S:
+            if self._queue and monotonic() - self._told < TELL_EVERY_S:
                 return
             told, self._results = self._results, []
             self._told = monotonic()

@@ -34,7 +34,7 @@ from ecogsafe.transfer.messages import (
     WasMade,
 )
 from ecogsafe.transfer.pace import Pace
-from ecogsafe.transfer.packing import Going, LocalPacked, LocalPacker, Made, SentOrNot
+from ecogsafe.transfer.packing import TELL_EVERY_S, Going, LocalPacked, LocalPacker, Made, SentOrNot
 from ecogsafe.transfer.senders import OVERLOAD, Senders
 from ecogsafe.transfer.wait_notes import WaitNotes
 from ecogsafe.transfer.worker_errors import without_bug
@@ -88,12 +88,21 @@ class _Worker:
 
     def run(self) -> None:
         threading.Thread(target=self._listen, name="listener", daemon=True).start()
-        while (order := self._orders.get()) is not None:
+        while (order := self._next()) is not None:
             packed = self._packer.pack(order.jobs)
             if any(isinstance(made, Made) for made in packed.made):
                 self._packed[order.number] = packed
             self._tell(WasMade(order.number, [without_bug(made) for made in packed.made]))
         self._senders.close()
+
+    def _next(self) -> Pack | None:
+        """Return what is to be packed next; while there is nothing, see that whatever was put is told."""
+        while True:
+            try:
+                return self._orders.get(timeout=TELL_EVERY_S if self._packed else None)
+            except queue.Empty:
+                for packed in list(self._packed.values()):
+                    packed.tell()
 
     def _listen(self) -> None:
         """Take orders as they come; what is to be sent does not wait for a batch that is being packed."""

@@ -229,6 +229,9 @@ class _RemotePacked:
         """See `Packed.forget`."""
         self._worker.order(Forget(self._number))
 
+    def tell(self) -> None:
+        """See `Packed.tell`: the worker does so for itself."""
+
     def drop(self, positions: Collection[int]) -> None:
         """See `Packed.drop`."""
         self._worker.order(Drop(self._number, frozenset(positions)))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
 import pytest
 import zstandard
 
 from ecogsafe.catalog import archives
 from ecogsafe.catalog.sums import sums
-from ecogsafe.core.errors import InterruptedRunError
+from ecogsafe.core.errors import InterruptedRunError, NoSpaceError
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.stores.faulty import Fault, Faulty
 from ecogsafe.stores.memory import MemoryStore
@@ -15,6 +19,7 @@ from ecogsafe.transfer.archive import frames, making, volume_pass
 from ecogsafe.transfer.archive.index import parse_index
 from ecogsafe.transfer.archive.indexing import index_of
 from ecogsafe.transfer.archive.members import MemberLostError
+from ecogsafe.transfer.ledger import Ledger
 from ecogsafe.transfer.pool import PartPool
 from ecogsafe.transfer.work import Status
 
@@ -125,6 +130,28 @@ def test_another_zstd_starts_the_volume_over_under_a_new_key(
     volumes.restore_by_stock_tools(store)
     assert "another zstd" in volumes.bench.told()
     assert volumes.bench.rows("SELECT count(*) FROM sealings WHERE state = 'abandoned'") == [(1,)]
+
+
+def test_a_part_whose_row_cannot_be_noted_keeps_no_room(volumes: VolumeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`VolumeBench.send` looks at the pool."""
+    store = MemoryStore()
+    real = Ledger.submit
+    count = 0
+
+    def submit(self: Ledger, write: Callable[..., Any], *, may_wait: bool = False) -> Future[Any]:
+        nonlocal count
+        # the upload's name, and then what belongs to each part
+        count += may_wait
+        if count == 4:
+            raise NoSpaceError("the disk of the catalogue", "is full")
+        return real(self, write, may_wait=may_wait)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "submit", submit)
+        outcome = volumes.send(volumes.plan(volumes.bench.place(store)))
+    assert (outcome.status, type(outcome.error)) == (Status.FAILED, NoSpaceError)
+    volumes.send(_again(volumes, Watched(store)))
+    volumes.restore_by_stock_tools(store)
 
 
 def test_bytes_that_changed_under_the_same_stat_start_it_over(volumes: VolumeBench) -> None:

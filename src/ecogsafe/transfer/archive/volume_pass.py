@@ -216,7 +216,12 @@ class VolumePass:
             crc64=part.crc64,
         )
         self._making.rows[row.number] = row
-        self._carry(part, room, self._note(row, journal), stands_for=journal[-1].tar_stop - journal[0].tar_start)
+        try:
+            noted = self._note(row, journal)
+        except BaseException:
+            self._context.pool.release(room)
+            raise
+        self._carry(part, room, noted, stands_for=journal[-1].tar_stop - journal[0].tar_start)
         self._advance(row.length, len(journal))
         return True
 

@@ -11,7 +11,7 @@ from ecogsafe.core.events import EventSink, Item, Summary
 from ecogsafe.service.status import RunAtWork, StatusReport, StoreCell, SubjectState, as_items, status
 from ecogsafe.ui.cli.shell import Shell
 from ecogsafe.ui.cli.streams import say
-from ecogsafe.ui.cli.words import count_bytes, count_time, share
+from ecogsafe.ui.cli.words import count_bad, count_bytes, count_time, share
 
 _WATCH_S = 2.0
 #: what is missing is told so often before it is only counted
@@ -109,8 +109,7 @@ def _cell(state: SubjectState, cell: StoreCell | None, now: datetime | None) -> 
         lowest = next(word for number, word in reversed(levels) if number)
         share_of = "" if cell.files == state.files else f"{cell.files:,} of {state.files:,} "
         words.append(f"{share_of}{lowest}{_age(cell.oldest_evidence, now)}")
-    if cell.bad:
-        words.append(f"{cell.bad:,} BAD")
+    words += count_bad(cell.bad, cell.replaced)
     if cell.removed:
         words.append(f"{cell.removed:,} removed")
     return ", ".join(words)

@@ -8,7 +8,7 @@ from itertools import groupby
 from ecogsafe.service.subject_holdings import Holding
 from ecogsafe.service.subject_showing import SubjectPage, parts_of
 from ecogsafe.service.withdrawal import Removable, Withdrawal
-from ecogsafe.ui.cli.words import count_bytes, count_time
+from ecogsafe.ui.cli.words import count_bad, count_bytes, count_time
 
 
 def _moment(stamp: str | None) -> str:
@@ -23,7 +23,7 @@ def list_lines(found: list[Holding]) -> Iterator[str]:
     """Yield the list of subjects as a table."""
     yield f"{'code':8}  {'created':20}  {'segments':>8}  {'files':>7}  {'size':>9}  {'copies':>7}  stores"
     for h in found:
-        bad = f", {h.bad_copies:,} BAD" if h.bad_copies else ""
+        bad = "".join(f", {words}" for words in count_bad(h.bad_copies, h.replaced_copies))
         withdrawn = f"  WITHDRAWN {h.withdrawn[:10]}" if h.withdrawn else ""
         yield (
             f"{h.code:8}  {_moment(h.created):20}  {h.segments:8,}  {h.files:7,}  {count_bytes(h.bytes):>9}  "
@@ -57,7 +57,7 @@ def page_lines(page: SubjectPage, *, reveal: bool) -> Iterator[str]:
         yield f"  {total.tree:6} {total.files:,} files, {count_bytes(total.bytes)}{freed}"
         for url, copy in page.copies:
             if copy.tree == total.tree:
-                bad = f", {copy.bad:,} BAD" if copy.bad else ""
+                bad = "".join(f", {words}" for words in count_bad(copy.bad, copy.replaced))
                 yield (
                     f"         {copy.files:,} at {url}: {copy.restored:,} restored, {copy.checksum:,} checksum, "
                     f"{copy.stored:,} stored only{bad}; proven since {_moment(copy.oldest_evidence)}"

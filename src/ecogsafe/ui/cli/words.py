@@ -29,6 +29,7 @@ def is_detail(event: Event) -> bool:
         or (event.action == "segment" and event.status == "note")
         or (event.action == "inventory" and event.key is not None and event.status in ("present", "note"))
         or (event.status == "left_behind" and event.details.get("by_rule") is True)
+        or (event.status == "skipped" and event.details.get("told_together") is True)
     )
 
 
@@ -49,6 +50,12 @@ def count_time(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def count_bad(bad: int, replaced: int) -> list[str]:
+    """Return how many copies are bad, and apart from them those that a good one stands beside: they alarm nobody."""
+    alarming = [f"{bad - replaced:,} BAD"] if bad > replaced else []
+    return alarming + ([f"{replaced:,} bad but replaced"] if replaced else [])
 
 
 def share(done: int, total: int) -> str:
@@ -90,7 +97,7 @@ def _item(item: Item) -> str:
         return f"{item.message}{f', {count_bytes(item.bytes)}' if item.bytes is not None else ''}"
     if item.status == "note":
         if not what:
-            return f"{store}: {item.message}" if store and item.message else item.message
+            return f"{store}: {message.strip()}" if store and item.message else message.strip()
         # a line about a whole subject says itself what it is about
         return f"{what}{size}{place if item.path or item.key else ''}{message}".strip()
     return f"{_MARKS.get(item.status, item.status)}  {item.action:8} {what}{size}{place}{message}".rstrip()
