@@ -143,9 +143,11 @@ def _cutters_at_hand(arguments: list[str]) -> AbstractContextManager[None]:
     """Set a process aside that cutters are forked from: before anything else is loaded, or opened."""
     if not _CUTTING & set(arguments) or _DOING_NOTHING & set(arguments):
         return nullcontext()
+    from ecogsafe.crypt import checksums
     from ecogsafe.transfer import cutter
     from ecogsafe.transfer.nursery import nursery
 
+    checksums.library()
     if "-b" in arguments or any("s3://" in argument for argument in arguments):
         import ecogsafe.stores.s3  # noqa: F401  what most of them will need
     return nursery(cutter.serve)
