@@ -20,7 +20,7 @@ from tests.servers.seaweed import SeaweedServer
 
 #: more parts than the pool of a run holds at once: wherever Ctrl-C comes, some are not read yet
 _LARGE = (320 << 20) + 4321
-_PARTS = 21
+_PARTS = 19
 _SLOW_S = 0.25
 
 

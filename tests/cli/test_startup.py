@@ -10,6 +10,7 @@ import pytest
 #: each costs 20 to 200 ms of processor, and none of it is needed for what is sealed
 NEEDLESS = (
     "alembic",
+    "awscrt",
     "azure",
     "boto3",
     "botocore.client",

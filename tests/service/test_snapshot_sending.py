@@ -302,7 +302,7 @@ def test_neither_way_takes_memory_that_grows_with_the_catalogue(tmp_path: Path, 
         there = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert sink.largest == 8 * MIB and there < 16 * MIB, f"sending took {there / MIB:.0f} MiB"
+    assert 8 * MIB <= sink.largest < 10 * MIB and there < 16 * MIB, f"sending took {there / MIB:.0f} MiB"
     zipped = tmp_path / "zipped"
     tracemalloc.start()
     try:

@@ -113,10 +113,14 @@ def test_a_finished_upload_takes_no_late_part(root: Path, store: DirectoryStore)
 
 
 def test_a_kill_between_the_two_files_leaves_an_upload_that_can_be_aborted(root: Path, store: DirectoryStore) -> None:
-    upload_id, _, _ = begin(store)
+    """It holds nothing, and takes nothing; it is listed, so that somebody comes by."""
+    upload_id, pieces, _ = begin(store)
+    # as when a finished one is cleared away: its parts are part of the object now
+    send(store, upload_id, pieces, 1)
     next(root.rglob("*.part")).unlink()
+    assert store.list_parts(KEY, upload_id) == ()
     with pytest.raises(UploadGoneError):
-        store.list_parts(KEY, upload_id)
+        send(store, upload_id, pieces, 2)
     assert [upload.upload_id for upload in store.list_uploads("abcd")] == [upload_id]
     store.abort_upload(KEY, upload_id)
     assert all_names(root) == set()

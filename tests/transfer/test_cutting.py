@@ -131,6 +131,10 @@ def test_a_source_that_ends_early_is_not_finished() -> None:
     ("object_size", "expected"),
     [
         (0, USUAL_PART),
+        (33 * MIB, 17 * MIB),
+        (47 * MIB, 24 * MIB),
+        # what sealing adds to 64 MiB is no part of its own
+        (64 * MIB + 16_600, 17 * MIB),
         (MOST_PARTS * USUAL_PART, USUAL_PART),
         (MOST_PARTS * USUAL_PART + 1, USUAL_PART + MIB),
         (5 * 2**40, 583 * MIB),

@@ -48,7 +48,13 @@ LARGE = 36 * 2**20
 #: part n takes n times as long at least, so that kills meet uploads with some parts there, seconds
 PART_S = 0.1
 
-_RUN = "from ecogsafe.ui.cli.main import main; main()"
+#: three parts a file and seven in the largest, so that a kill meets some that are there and some that are not
+_RUN = """
+from ecogsafe.transfer import unfinished
+unfinished.part_size_for = lambda size: 16 * 2**20
+from ecogsafe.ui.cli.main import main
+main()
+"""
 #: the same with a slow disk, which notes each part it is given
 _RUN_ON_SLOW_DISK = f"""
 import hashlib, json, os, time

@@ -40,6 +40,22 @@ def test_a_begin_that_was_cut_off_is_cleared_away(bench: Bench, when: str) -> No
     assert [entry.name for entry in (folder / "abcd1234" / "abcd1234_1").iterdir()] == ["abcd1234_1_0001.avi.age"]
 
 
+def test_a_begin_that_a_kill_cut_between_its_files_is_cleared_away(bench: Bench) -> None:
+    """In a folder an upload is two files: what a kill leaves of the first alone stayed there for good."""
+    folder = bench.folder / "nas"
+    folder.mkdir()
+    inner = DirectoryStore(folder)
+    shipment = bench.shipment(
+        bench.write("0001", bench.data(SIZE)),
+        bench.place(Watched(inner, {"begin_upload": [Fault(error=LOST, when="after")]})),
+    )
+    assert [o.error for o in bench.send(shipment)] == [LOST]
+    next(folder.rglob("*.part")).unlink()
+    finish(bench, shipment)
+    assert [entry.name for entry in folder.rglob("*0001*")] == ["abcd1234_1_0001.avi.age"]
+    assert list(folder.rglob(".ecogsafe-*")) == []
+
+
 def test_an_upload_of_somebody_else_is_not_cleared_away(bench: Bench) -> None:
     inner = MemoryStore()
     store = Watched(inner, {"begin_upload": [Fault(error=LOST)]})

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-
-from awscrt import checksums
+from functools import cache
+from typing import Any
 
 from ecogsafe.core.errors import VerificationError
 
@@ -21,19 +21,27 @@ _CRC_BYTES = 8
 _CALL_BYTES = 1 << 30
 
 
+@cache
+def library() -> Any:
+    """Return what computes them: it takes 30 ms to load, and who only asks what is where needs none of it."""
+    from awscrt import checksums
+
+    return checksums
+
+
 def crc64nvme(data: bytes | bytearray | memoryview, previous: int = 0) -> int:
     """Return the checksum of ``data``, or of what gave ``previous`` followed by ``data``."""
     if len(data) <= _CALL_BYTES:
-        return int(checksums.crc64nvme(data, previous))
+        return int(library().crc64nvme(data, previous))
     with memoryview(data) as view:
         for start in range(0, len(view), _CALL_BYTES):
-            previous = int(checksums.crc64nvme(view[start : start + _CALL_BYTES], previous))
+            previous = int(library().crc64nvme(view[start : start + _CALL_BYTES], previous))
     return previous
 
 
 def combine(crc1: int, crc2: int, length2: int) -> int:
     """Return the checksum of A followed by B from those of A and B and the length of B in bytes."""
-    return int(checksums.combine_crc64nvme(crc1, crc2, length2))
+    return int(library().combine_crc64nvme(crc1, crc2, length2))
 
 
 def crc64_to_b64(crc: int) -> str:

@@ -253,8 +253,8 @@ class DirectoryStore:
         """See `Store.list_parts`."""
         target = self._tree.locate(key)
         with disk_errors(self.url):
-            upload = uploads.read(target.parent, key, upload_id, store=self.url)
-        return tuple(upload.parts[number].as_uploaded() for number in sorted(upload.parts))
+            parts = uploads.parts_of(target.parent, key, upload_id, store=self.url)
+        return tuple(part.as_uploaded() for part in parts)
 
     def finish_upload(
         self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, crc64: int, size: int, token: str

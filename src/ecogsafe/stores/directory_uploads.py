@@ -63,6 +63,14 @@ class Upload:
         """The journal."""
         return _journal(self.folder, self.upload_id)
 
+    def has_room(self) -> bool:
+        """Return whether the file that fills up is there: it is made last and goes first."""
+        try:
+            self.part_file.lstat()
+        except FileNotFoundError:
+            return False
+        return True
+
 
 def _part_file(folder: Path, upload_id: str) -> Path:
     return folder / f"{TEMPORARY_PREFIX}{upload_id}{PART_SUFFIX}"
@@ -116,11 +124,31 @@ def read(folder: Path, key: str, upload_id: str, *, store: str) -> Upload:
     UploadGoneError
         One of its files is not there, or it is another key's.
     """
+    upload = _journalled(folder, key, upload_id, store)
+    if not upload.has_room():
+        raise gone(store)
+    return upload
+
+
+def parts_of(folder: Path, key: str, upload_id: str, *, store: str) -> tuple[AckedPart, ...]:
+    """Return the parts of an upload in order; none where a kill left its journal alone, which is to be aborted.
+
+    Raises
+    ------
+    UploadGoneError
+        There is no such upload, or it is another key's.
+    """
+    upload = _journalled(folder, key, upload_id, store)
+    if not upload.has_room():
+        return ()
+    return tuple(upload.parts[number] for number in sorted(upload.parts))
+
+
+def _journalled(folder: Path, key: str, upload_id: str, store: str) -> Upload:
     if not _UPLOAD_ID.fullmatch(upload_id):
         raise gone(store)
     try:
         records = _records(_journal(folder, upload_id))
-        _part_file(folder, upload_id).lstat()
     except (FileNotFoundError, NotADirectoryError):
         raise gone(store) from None
     if not records or records[0].get("format") != FORMAT or records[0].get("key") != key:

@@ -49,9 +49,14 @@ from ecogsafe.transfer.wait_notes import WaitNotes
 from ecogsafe.transfer.worker_errors import WorkerBugError, tellable
 
 
-def main() -> None:
-    """Work until told to end."""
-    connection = Connection(int(sys.argv[1]))
+def serve(connection: Connection) -> None:
+    """Work until told to end.
+
+    Parameters
+    ----------
+    connection
+        To the process that began this one.
+    """
     try:
         cutter = _Cutter(connection, *connection.recv())
     except EcogsafeError as error:
@@ -209,4 +214,4 @@ class _Cutting:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Connection(int(sys.argv[1])))

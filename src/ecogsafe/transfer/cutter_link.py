@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import subprocess
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
@@ -25,7 +24,7 @@ from ecogsafe.transfer.cutter_messages import (
 )
 from ecogsafe.transfer.part_bytes import DistantPart
 from ecogsafe.transfer.pool import LOOK_EVERY_S, PartPool
-from ecogsafe.transfer.processes import begin_process
+from ecogsafe.transfer.processes import Process, begin_cutter
 from ecogsafe.transfer.worker_errors import WorkerGoneError
 
 _log = logging.getLogger(__name__)
@@ -49,9 +48,9 @@ class CutterLink:
         self._tell = tell
         #: of the memory that the pool has left, each of so many may set its share aside
         self._share = spare
-        self._process: subprocess.Popen[bytes]
+        self._process: Process
         self._connection: Connection
-        self._process, self._connection = begin_process("ecogsafe.transfer.cutter", descriptors)
+        self._process, self._connection = begin_cutter(descriptors)
         self.is_alive = True
         self._writing = threading.Lock()
         self._lock = threading.Lock()

@@ -16,9 +16,14 @@ SINGLE_REQUEST_LIMIT = 32 * MIB
 
 
 def part_size_for(object_size: int, *, least: int = USUAL_PART) -> int:
-    """Return the part size for an object of ``object_size`` bytes: max(``least``, size/9,000 up to whole MiB)."""
-    share = -(-object_size // MOST_PARTS)
-    return max(least, -(-share // MIB) * MIB)
+    """Return the part size for an object of ``object_size`` bytes, whole MiB: all parts but the last are of one size.
+
+    As many parts of at least ``least`` as there are in the object, 9,000 at most, share it evenly: what is left over
+    is no part of its own, whose request would cost as much as sealing 4 MiB. A file of 64 MiB is four parts once
+    it is sealed, not four and a crumb.
+    """
+    count = min(max(1, object_size // least), MOST_PARTS)
+    return max(least, -(-object_size // (count * MIB)) * MIB)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,44 @@
 """Other processes of a run, each at the end of a socket: how one is begun.
 
-Neither a name nor a key stands in a list of processes: all that is there is the number of the socket.
+No key stands in a list of processes: all that is there is the number of the socket, or what stands there of the run.
 """
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Collection
 from multiprocessing.connection import Connection, Pipe
+from typing import Protocol
+
+from ecogsafe.transfer.nursery import begun
+
+_log = logging.getLogger(__name__)
+
+
+class Process(Protocol):
+    """What its parent does with it beside the conversation."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def wait(self) -> object:
+        """Wait until it has ended."""
+
+
+def begin_cutter(descriptors: Collection[int]) -> tuple[Process, Connection]:
+    """Begin a process that cuts large files; it has loaded everything, where a nursery was set aside.
+
+    See `begin_process`.
+    """
+    nursery = begun()
+    if nursery is not None:
+        try:
+            return nursery.begin(descriptors)
+        except OSError as error:
+            _log.warning("a cutter could not be forked errno=%s", error.errno)
+    return begin_process("ecogsafe.transfer.cutter", descriptors)
 
 
 def begin_process(module: str, descriptors: Collection[int]) -> tuple[subprocess.Popen[bytes], Connection]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,25 @@ def _hide_arguments(arguments: list[str]) -> None:
         setproctitle.setproctitle(f"ecogsafe {command}")
 
 
+#: commands that may have processes of their own for large files
+_CUTTING = frozenset({"upload", "backup"})
+_DOING_NOTHING = frozenset({"-h", "--help", "--dry-run"})
+
+
+def _cutters_at_hand(arguments: list[str]) -> AbstractContextManager[None]:
+    """Set a process aside that cutters are forked from: before anything else is loaded, or opened."""
+    if not _CUTTING & set(arguments) or _DOING_NOTHING & set(arguments):
+        return nullcontext()
+    from ecogsafe.crypt import checksums
+    from ecogsafe.transfer import cutter
+    from ecogsafe.transfer.nursery import nursery
+
+    checksums.library()
+    if "-b" in arguments or any("s3://" in argument for argument in arguments):
+        import ecogsafe.stores.s3  # noqa: F401  what most of them will need
+    return nursery(cutter.serve)
+
+
 _GLOBAL_FLAGS = frozenset({"--json", "-q", "--quiet", "-v", "--verbose", "--yes"})
 
 
@@ -160,7 +180,8 @@ def main(arguments: list[str] | None = None) -> None:
     gc.disable()
     arguments = sys.argv[1:] if arguments is None else arguments
     _hide_arguments(arguments)
-    status = run_cli(arguments)
+    with _cutters_at_hand(arguments):
+        status = run_cli(arguments)
     gc.disable()
     gc.freeze()
     sys.exit(status)
