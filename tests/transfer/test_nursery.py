@@ -152,14 +152,13 @@ logging.getLogger("ecogsafe.transfer.processes").warning = lambda *words: said.a
 with nursery(work):
     os.kill(begun()._process, signal.SIGKILL)
     process, connection = begin_cutter([])
-    line = open(f"/proc/{process.pid}/cmdline").read().split("\\0")
     process.kill(); process.wait()
     many = None
     try:
         begun().begin(range(1000))
     except OSError as error:
         many = error.errno
-    tell(said=said, line=line[3], many=many)
+    tell(said=said, line=process.args[3], many=many)
 """,
         tmp_path,
     )
