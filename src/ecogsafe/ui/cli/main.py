@@ -143,14 +143,9 @@ def _cutters_at_hand(arguments: list[str]) -> AbstractContextManager[None]:
     """Set a process aside that cutters are forked from: before anything else is loaded, or opened."""
     if not _CUTTING & set(arguments) or _DOING_NOTHING & set(arguments):
         return nullcontext()
-    from ecogsafe.crypt import checksums
-    from ecogsafe.transfer import cutter
-    from ecogsafe.transfer.nursery import nursery
+    from ecogsafe.service.cutters_at_hand import cutters_at_hand
 
-    checksums.library()
-    if "-b" in arguments or any("s3://" in argument for argument in arguments):
-        import ecogsafe.stores.s3  # noqa: F401  what most of them will need
-    return nursery(cutter.serve)
+    return cutters_at_hand(to_s3="-b" in arguments or any("s3://" in argument for argument in arguments))
 
 
 _GLOBAL_FLAGS = frozenset({"--json", "-q", "--quiet", "-v", "--verbose", "--yes"})
