@@ -151,7 +151,7 @@ class ChunkOpener:
         try:
             for index in range(first, first + count):
                 stop, cipher_stop = start + CHUNK_BYTES, cipher_start + SEALED_CHUNK_BYTES
-                decrypt(_chunk_nonce(index, False), cipher[cipher_start:cipher_stop], None, out[start:stop])  # noqa: FBT003
+                decrypt(_chunk_nonce(index, False), cipher[cipher_start:cipher_stop], None, out[start:stop])
                 start, cipher_start = stop, cipher_stop
         except InvalidTag as error:
             raise PayloadError(SEALED_DATA, f"chunk {index} is not what was sealed") from error

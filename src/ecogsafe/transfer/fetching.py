@@ -13,6 +13,7 @@ from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.crypt.age_stream import ChunkOpener
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.crypt.errors import PayloadError
+from ecogsafe.crypt.sealed_layout import SEALED_CHUNK_BYTES
 from ecogsafe.crypt.unsealer import ChunkRun, open_prefix
 from ecogsafe.stores.protocol import ObjectInfo, Store
 from ecogsafe.transfer.buffers import Slot
@@ -23,6 +24,8 @@ Opened: TypeAlias = Callable[[memoryview], object]
 _log = logging.getLogger(__name__)
 #: bytes that arrive wrong so often are not wrong by chance
 _ATTEMPTS = 3
+#: so much is opened, then digested: what was just opened lies in the processor's cache, 8 MiB would not
+_HOT_BYTES = 4 * SEALED_CHUNK_BYTES
 #: what is left of an answer is read, up to so much, to keep its connection
 _WORTH_READING_BYTES = 256 << 10
 
@@ -231,11 +234,9 @@ class Fetcher:
         finally:
             stream.close()
 
-    def _take(
-        self, stream: Stream, range_: Range, slot: Slot, left: int, crc: int, opened: Opened | None
-    ) -> int:
+    def _take(self, stream: Stream, range_: Range, slot: Slot, left: int, crc: int, opened: Opened | None) -> int:
         run = self._run(range_, slot)
-        while left and (piece := stream.take(left)):
+        while left and (piece := stream.take(min(left, _HOT_BYTES))):
             left -= len(piece)
             if self.sums_up:
                 crc = crc64nvme(piece, crc)
