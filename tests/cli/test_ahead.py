@@ -88,6 +88,12 @@ def test_a_pipe_that_gives_the_password_once_is_left_to_the_command(
     writer.join()
 
 
+def test_a_file_that_is_named_by_its_descriptor_is_read_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``/dev/fd/3`` gives the rest of an open file on some systems: the command would find nothing behind it."""
+    monkeypatch.setattr(ahead.os.path, "realpath", lambda _path: "/dev/fd/3")
+    assert ahead.unlock_ahead("download", [], home) is None
+
+
 def test_what_is_loaded_for_it_is_little() -> None:
     code = "import sys; import ecogsafe.ui.cli.ahead, ecogsafe.service.unlock_ahead; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

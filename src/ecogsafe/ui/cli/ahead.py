@@ -45,8 +45,9 @@ def unlock_ahead(command: str, arguments: Sequence[str], home: Path | None) -> U
         return None
     with suppress(OSError):
         sealed = (home_folder(home) / LAB_KEY).read_bytes()
-        # a pipe is not even opened: what its other end has to say, it says once
-        is_file = stat.S_ISREG(Path(named).stat().st_mode)
+        # a pipe is not even opened: what its other end has to say, it says once; so does a file by its descriptor,
+        # where the system gives that out with its position
+        is_file = stat.S_ISREG(Path(named).stat().st_mode) and not os.path.realpath(named).startswith("/dev/")
         password = password_in(Path(named).read_bytes()) if is_file else b""
         if password:
             from ecogsafe.core.private import Secret
