@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from ecogsafe.core import events
-from ecogsafe.ui.cli import shell
+from ecogsafe.ui.cli import ahead, shell
 from ecogsafe.ui.cli.main import cli
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
@@ -35,8 +35,8 @@ _ENVIRONMENT = f"""\
 
 | variable | meaning |
 |---|---|
-| `{shell.HOME}` | The home folder, if `--home` is not given. Default: the user data folder of the platform. |
-| `{shell.PASSWORD_FILE}` | A file (mode 0600) whose first line is the lab password. Without it the password is asked. |
+| `{ahead.HOME}` | The home folder, if `--home` is not given. Default: the user data folder of the platform. |
+| `{ahead.PASSWORD_FILE}` | A file (mode 0600) whose first line is the lab password. Without it the password is asked. |
 | `{shell.OLD_PASSWORD_FILE}` | The same for the old lab password, of files locked with OpenSSL. |
 | `{shell.NEW_PASSWORD_FILE}` | The same for the new password of `key change-password`. |
 | `{shell.CATALOG_URL}` | The catalogue, if it is not `catalog.sqlite` in the home: an SQLAlchemy URL. |

@@ -365,3 +365,36 @@ def test_a_run_that_is_no_run_of_chunks_is_refused(size: int, out_size: int, las
     sealer = ChunkSealer(FileKey.new(), NONCE)
     with pytest.raises(ValueError, match="chunk"):
         sealer.seal_run_into(0, memoryview(bytes(size)), memoryview(bytearray(out_size)), last=last)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 0), (0, 1), (2, 3)])
+def test_a_run_is_opened_as_its_chunks_one_after_the_other(first: int, count: int, data_of: DataOf) -> None:
+    file_key = FileKey.new()
+    sealer, opener = ChunkSealer(file_key, NONCE), ChunkOpener(file_key, NONCE)
+    plain = data_of(count * CHUNK_BYTES)
+    chunks = (plain[start : start + CHUNK_BYTES] for start in range(0, len(plain), CHUNK_BYTES))
+    cipher = b"".join(sealer.seal(first + n, chunk, last=False) for n, chunk in enumerate(chunks))
+    out = bytearray(len(plain))
+    opener.open_run_into(first, memoryview(cipher), memoryview(out))
+    assert out == plain
+
+
+@pytest.mark.parametrize("how", ["flipped", "swapped", "moved", "the last of the file"])
+def test_a_run_with_a_chunk_that_is_not_that_one_is_refused(how: str) -> None:
+    file_key = FileKey.new()
+    sealer, opener = ChunkSealer(file_key, NONCE), ChunkOpener(file_key, NONCE)
+    one, two = (sealer.seal(n, bytes(CHUNK_BYTES), last=n == 1 and how == "the last of the file") for n in (0, 1))
+    cipher = bytearray(two + one if how == "swapped" else one + two)
+    if how == "flipped":
+        cipher[SEALED_CHUNK_BYTES + 7] ^= 1
+    bad = {"swapped": 0, "moved": 5}.get(how, 1)
+    with pytest.raises(PayloadError, match=f"chunk {bad} is not"):
+        opener.open_run_into(5 if how == "moved" else 0, memoryview(cipher), memoryview(bytearray(2 * CHUNK_BYTES)))
+
+
+@pytest.mark.parametrize(("size", "room"), [(-1, 0), (1, 0), (0, -1), (0, 1), (0, CHUNK_BYTES)])
+def test_a_run_of_chunks_that_are_not_full_is_no_run(size: int, room: int) -> None:
+    opener = ChunkOpener(FileKey.new(), NONCE)
+    cipher, out = bytes(2 * SEALED_CHUNK_BYTES + size), bytearray(2 * CHUNK_BYTES + room)
+    with pytest.raises(ValueError, match="fit"):
+        opener.open_run_into(0, memoryview(cipher), memoryview(out))

@@ -128,6 +128,31 @@ def test_a_byte_that_came_wrong_within_a_run_costs_one_more_request_each(into: P
     assert len(line.asked) == 5, "the two ranges behind it came singly"
 
 
+@pytest.mark.parametrize("at", ["in the first range", "in a later one"])
+def test_what_came_wrong_is_not_in_the_digest(into: Path, at: str) -> None:
+    """Content is digested as it is opened: what stood before the bad chunk must not count twice."""
+    made = MemoryStore()
+    put(made, SEALED)
+    line = Line(made)
+    # behind the first chunk of a range, so that some of it was opened and digested
+    within = SEALED_CHUNK_BYTES + 5_000
+    line.wrong = [within] if at == "in the first range" else [2 * 2 * SEALED_CHUNK_BYTES + within]
+    received = receive(into, line, expected=None)
+    assert (into / TARGET).read_bytes() == LARGE
+    assert received.sha256 == LARGE_SHA
+
+
+@pytest.mark.parametrize("hot", [500, SEALED_CHUNK_BYTES - 1, SEALED_CHUNK_BYTES, 10**9])
+def test_the_digest_is_the_same_however_much_is_opened_at_once(
+    line: Line, into: Path, hot: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_HOT_BYTES", hot)
+    received = receive(into, line, expected=None)
+    info = line.head(KEY)
+    assert info is not None
+    assert (received.sha256, received.crc64) == (LARGE_SHA, info.crc64)
+
+
 def test_ctrl_c_within_a_run_keeps_what_came(line: Line, into: Path) -> None:
     stop = threading.Event()
     came: list[int] = []

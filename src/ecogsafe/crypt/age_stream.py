@@ -130,3 +130,28 @@ class ChunkOpener:
             return self._cipher.decrypt_into(_chunk_nonce(index, last), cipher, None, out)
         except InvalidTag as error:
             raise PayloadError(SEALED_DATA, f"chunk {index} is not what was sealed") from error
+
+    def open_run_into(self, first: int, cipher: memoryview, out: memoryview) -> None:
+        """Open the full chunks that ``cipher`` is made of, from number ``first`` on, none of them the file's last.
+
+        What is in ``out`` after an error is not to be used.
+
+        Raises
+        ------
+        PayloadError
+            One of them is not that chunk of that file.
+        ValueError
+            They are not full, or ``out`` has not the exact size.
+        """
+        count = len(cipher) // SEALED_CHUNK_BYTES
+        if len(cipher) != count * SEALED_CHUNK_BYTES or len(out) != count * CHUNK_BYTES:
+            raise ValueError("these chunks do not fit")
+        decrypt = self._cipher.decrypt_into
+        start = cipher_start = 0
+        try:
+            for index in range(first, first + count):
+                stop, cipher_stop = start + CHUNK_BYTES, cipher_start + SEALED_CHUNK_BYTES
+                decrypt(_chunk_nonce(index, False), cipher[cipher_start:cipher_stop], None, out[start:stop])
+                start, cipher_start = stop, cipher_stop
+        except InvalidTag as error:
+            raise PayloadError(SEALED_DATA, f"chunk {index} is not what was sealed") from error

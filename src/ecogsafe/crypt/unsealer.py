@@ -62,7 +62,8 @@ class ChunkRun:
         self._out = out
         self._after = first_chunk + (chunks_in(len(out)) if with_last else len(out) // CHUNK_BYTES)
         self._with_last = with_last
-        self._position = 0
+        #: bytes of ``out`` that are opened
+        self.position = 0
         #: the beginning of a chunk whose end has not come
         self._held = bytearray()
 
@@ -84,6 +85,12 @@ class ChunkRun:
             while taken < len(view):
                 if self.is_complete:
                     raise PayloadError(SEALED_DATA, "there are bytes after the last chunk")
+                whole = 0 if self._held else self._whole_chunks(len(view) - taken)
+                if whole:
+                    stop = taken + whole * SEALED_CHUNK_BYTES
+                    self._open_whole(view[taken:stop], whole)
+                    taken = stop
+                    continue
                 wanted = self._sealed_size()
                 if self._held or len(view) - taken < wanted:
                     more = view[taken : taken + wanted - len(self._held)]
@@ -102,13 +109,23 @@ class ChunkRun:
             raise PayloadError(SEALED_DATA, "ends before its last chunk")
 
     def _sealed_size(self) -> int:
-        return min(CHUNK_BYTES, len(self._out) - self._position) + TAG_BYTES
+        return min(CHUNK_BYTES, len(self._out) - self.position) + TAG_BYTES
+
+    def _whole_chunks(self, size: int) -> int:
+        """Return how many full chunks ``size`` bytes are, without the last one of the object."""
+        return min(size // SEALED_CHUNK_BYTES, self._after - self._with_last - self._chunk)
+
+    def _open_whole(self, cipher: memoryview, count: int) -> None:
+        stop = self.position + count * CHUNK_BYTES
+        self._opener.open_run_into(self._chunk, cipher, self._out[self.position : stop])
+        self.position = stop
+        self._chunk += count
 
     def _open(self, cipher: bytearray | memoryview) -> None:
-        stop = self._position + len(cipher) - TAG_BYTES
+        stop = self.position + len(cipher) - TAG_BYTES
         is_last = self._with_last and self._chunk == self._after - 1
-        self._opener.open_into(self._chunk, cipher, self._out[self._position : stop], last=is_last)
-        self._position = stop
+        self._opener.open_into(self._chunk, cipher, self._out[self.position : stop], last=is_last)
+        self.position = stop
         self._chunk += 1
 
 

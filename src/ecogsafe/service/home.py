@@ -53,6 +53,8 @@ class Home:
         self.journals = root / "journals"
         self.shares = root / "shares"
         self.resume_key_file = root / "resume.key"
+        #: opens the lab key at rest; one that has begun already may stand here (`unlock_ahead`)
+        self.open_lab_key: Callable[[bytes, Secret], LabKey] = open_lab_key
         #: there while ``init`` works: what it left half-made may be made again. Holds the SHA-256 of each
         #: recipients.txt that it has made so far, one a line
         self.unfinished = root / ".init-unfinished"
@@ -203,7 +205,7 @@ class Home:
             raise LabKeyError(
                 "lab-key.age", "cannot be read", next="ecogsafe init --recover your recovery sheet"
             ) from error
-        identity = open_lab_key(sealed, password())
+        identity = self.open_lab_key(sealed, password())
         if identity.listed(recipients) is None:
             raise LabKeyError(
                 "recipients.txt",

@@ -11,7 +11,7 @@ from ecogsafe.transfer.ranges import RANGE_BYTES
 #: ranges in memory at once, however many connections there are: 144 MiB
 MAX_SLOTS = 16
 #: what arrives lies here until it is opened: whole chunks, few enough to stay in the processor's cache
-_ARRIVING_BYTES = 16 * SEALED_CHUNK_BYTES
+_ARRIVING_BYTES = 8 * SEALED_CHUNK_BYTES
 
 
 class Slot:

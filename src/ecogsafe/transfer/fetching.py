@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from ecogsafe.core.errors import EcogsafeError, ObjectReplacedError, VerificationError
 from ecogsafe.crypt.age_recipients import Identity
 from ecogsafe.crypt.age_stream import ChunkOpener
 from ecogsafe.crypt.checksums import crc64nvme
 from ecogsafe.crypt.errors import PayloadError
+from ecogsafe.crypt.sealed_layout import SEALED_CHUNK_BYTES
 from ecogsafe.crypt.unsealer import ChunkRun, open_prefix
 from ecogsafe.stores.protocol import ObjectInfo, Store
 from ecogsafe.transfer.buffers import Slot
 from ecogsafe.transfer.ranges import FIRST_REQUEST_BYTES, REQUEST_BYTES, Range, RangePlan, plan_ranges
 
 T = TypeVar("T")
+Opened: TypeAlias = Callable[[memoryview], object]
 _log = logging.getLogger(__name__)
 #: bytes that arrive wrong so often are not wrong by chance
 _ATTEMPTS = 3
+#: so much is opened, then digested: what was just opened lies in the processor's cache, 8 MiB would not
+_HOT_BYTES = 4 * SEALED_CHUNK_BYTES
 #: what is left of an answer is read, up to so much, to keep its connection
 _WORTH_READING_BYTES = 256 << 10
 
@@ -30,17 +35,17 @@ class _PlainRun:
 
     def __init__(self, out: memoryview) -> None:
         self._out = out
-        self._position = 0
+        self.position = 0
 
     def feed(self, data: memoryview) -> None:
-        stop = self._position + len(data)
+        stop = self.position + len(data)
         if stop > len(self._out):
             raise PayloadError("an object", "has more bytes than the store announced")
-        self._out[self._position : stop] = data
-        self._position = stop
+        self._out[self.position : stop] = data
+        self.position = stop
 
     def finish(self) -> None:
-        if self._position != len(self._out):
+        if self.position != len(self._out):
             raise PayloadError("an object", "has fewer bytes than the store announced")
 
 
@@ -82,6 +87,8 @@ class Begun:
     prefix: bytes
     #: CRC64NVME of the object's bytes up to the end of the range; 0 where nobody needs it
     crc64: int
+    #: SHA-256 of the content of that range
+    digest: hashlib._Hash
     #: brings the ranges before ``after``; the caller closes it
     stream: Stream
     after: int
@@ -167,15 +174,17 @@ class Fetcher:
         """Ask for bytes ``[start, stop)`` of the object, of which there should be ``size``; `take` takes ranges."""
         return Stream(self._pieces(key, start, stop, slot.arriving), size)
 
-    def take(self, stream: Stream, range_: Range, slot: Slot) -> int:
+    def take(self, stream: Stream, range_: Range, slot: Slot, opened: Opened | None = None) -> int:
         """Open the next range of ``stream`` into ``slot``; return the CRC64NVME of the object's bytes.
+
+        ``opened`` is called with each piece of the content, while it is still in the processor's cache.
 
         Raises
         ------
         PayloadError, ObjectReplacedError, StoreError
             As `begin`; ``stream`` is of no more use.
         """
-        return self._take(stream, range_, slot, range_.object_stop - range_.object_start, 0)
+        return self._take(stream, range_, slot, range_.object_stop - range_.object_start, 0, opened)
 
     def _pieces(self, key: str, start: int, stop: int | None, into: memoryview) -> Generator[memoryview, None, None]:
         for data in self._store.read(key, start, stop, etag=self._etag, into=into):
@@ -189,11 +198,13 @@ class Fetcher:
             prefix, payload_offset = self._prefix(info.key, stream)
             plan = plan_ranges(info.size, payload_offset)
             first = plan.range(0)
-            crc = self._take(stream, first, slot, first.object_stop - len(prefix), crc64nvme(prefix))
+            digest = hashlib.sha256()
+            left = first.object_stop - len(prefix)
+            crc = self._take(stream, first, slot, left, crc64nvme(prefix), digest.update)
         except BaseException:
             stream.close()
             raise
-        return Begun(plan, prefix, crc, stream, plan.count_before(most))
+        return Begun(plan, prefix, crc, digest, stream, plan.count_before(most))
 
     def _prefix(self, key: str, stream: Stream) -> tuple[bytes, int | None]:
         """Take header and nonce; return them, and where the first chunk begins."""
@@ -223,13 +234,16 @@ class Fetcher:
         finally:
             stream.close()
 
-    def _take(self, stream: Stream, range_: Range, slot: Slot, left: int, crc: int) -> int:
+    def _take(self, stream: Stream, range_: Range, slot: Slot, left: int, crc: int, opened: Opened | None) -> int:
         run = self._run(range_, slot)
-        while left and (piece := stream.take(left)):
+        while left and (piece := stream.take(min(left, _HOT_BYTES))):
             left -= len(piece)
             if self.sums_up:
                 crc = crc64nvme(piece, crc)
+            before = run.position
             run.feed(piece)
+            if opened is not None:
+                opened(slot.view[before : run.position])
         run.finish()
         if range_.is_last and (more := stream.take(1)):
             run.feed(more)

@@ -77,9 +77,19 @@ class InTurn:
         """Whether an earlier run left anything."""
         return bool(self._left)
 
-    def take(self, range_: Range, slot: Slot, crc64: int) -> None:
-        """Digest the range whose turn it is; nobody else digests before this is done."""
-        self._digest.update(slot.view)
+    def digest_ahead(self) -> hashlib._Hash:
+        """Return the digest so far, for whoever digests the next range on its way; `take` makes it count."""
+        return self._digest.copy()
+
+    def take(self, range_: Range, digest: hashlib._Hash, crc64: int) -> None:
+        """Count the range whose turn it is as digested; nobody else digests before this is done.
+
+        Parameters
+        ----------
+        digest
+            Of the content up to its end.
+        """
+        self._digest = digest
         self._done(range_, crc64)
 
     def arrive(self, number: int, slot: Slot, crc64: int, slots: Slots) -> None:

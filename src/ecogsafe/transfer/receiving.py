@@ -9,6 +9,7 @@ what was left counts only with a checksum of its own.
 from __future__ import annotations
 
 import errno
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -126,7 +127,7 @@ class Reception:
             with self._lock:
                 self._next = after
                 self._turn = turn
-            self._settle(turn, plan.range(0), slot, begun.crc64)
+            self._settle(turn, plan.range(0), slot, begun.digest, begun.crc64)
             self._take_in_turn(turn, range(1, after), slot, begun.stream, is_over)
         finally:
             begun.stream.close()
@@ -310,22 +311,25 @@ class Reception:
         for number in numbers:
             if is_over() or self.error is not None:
                 return
-            range_ = turn.plan.range(number)
+            range_, digest = turn.plan.range(number), turn.digest_ahead()
             try:
                 if is_whole:
-                    crc = self._fetcher.take(stream, range_, slot)
+                    crc = self._fetcher.take(stream, range_, slot, digest.update)
             except ObjectReplacedError:
                 raise
             except VerificationError:
                 is_whole = False
             if not is_whole:
                 crc = self._fetcher.fetch(self.info.key, range_, slot)
-            self._settle(turn, range_, slot, crc)
+                # what came wrong was digested in part
+                digest = turn.digest_ahead()
+                digest.update(slot.view)
+            self._settle(turn, range_, slot, digest, crc)
 
-    def _settle(self, turn: InTurn, range_: Range, slot: Slot, crc: int) -> None:
-        """Write and digest a range whose turn it is: nobody else digests before it is done."""
+    def _settle(self, turn: InTurn, range_: Range, slot: Slot, digest: hashlib._Hash, crc: int) -> None:
+        """Write a range whose turn it is, and count it as digested: nobody else digests before this is done."""
         self._write(range_, slot, crc)
-        turn.take(range_, slot, crc)
+        turn.take(range_, digest, crc)
 
     def _write(self, range_: Range, slot: Slot, crc: int) -> None:
         if self._landing is not None:

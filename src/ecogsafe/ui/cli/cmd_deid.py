@@ -14,9 +14,10 @@ import click
 from ecogsafe.core.errors import UsageError
 from ecogsafe.service.deid_planning import DeidRequest
 from ecogsafe.service.home import PasswordSource
+from ecogsafe.ui.cli.ahead import PASSWORD_FILE
 from ecogsafe.ui.cli.cmd_reidentify import reidentify_command
 from ecogsafe.ui.cli.person_options import given_identifiers, person_options
-from ecogsafe.ui.cli.shell import PASSWORD_FILE, Shell
+from ecogsafe.ui.cli.shell import Shell
 
 
 @click.group("deid")

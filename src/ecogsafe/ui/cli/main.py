@@ -14,6 +14,7 @@ import click
 from ecogsafe import __version__
 from ecogsafe.core.errors import EcogsafeError, ExitStatus
 from ecogsafe.core.events import ErrorEvent
+from ecogsafe.ui.cli.ahead import unlock_ahead
 
 #: command name -> module below this package; a module's ``command`` is the click command
 COMMANDS = {
@@ -68,6 +69,8 @@ _EPILOG = (
     "10 store unreachable or refused, 11 locked, 12 key or password, 20 identifiers found or not cleared, "
     "21 files not understood, 22 a source changed, 30 verification failed, 31 still cold, 130 interrupted."
 )
+#: in a context, the lab key that is being opened
+_AHEAD = "ecogsafe.ahead"
 
 
 class _LazyGroup(click.Group):
@@ -103,6 +106,7 @@ class _LazyGroup(click.Group):
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise click.UsageError(f"There is no such command.{hint} See ecogsafe --help.")
+        ctx.meta[_AHEAD] = unlock_ahead(name, args[1:], ctx.params.get("home"))
         return super().resolve_command(ctx, args)
 
 
@@ -122,7 +126,8 @@ def cli(ctx: click.Context, home: Path | None, as_json: bool, quiet: bool, verbo
     """De-identify, encrypt, copy to several places, prove it is there, bring it back."""
     from ecogsafe.ui.cli.shell import Shell
 
-    ctx.obj = Shell(home=home, as_json=as_json, quiet=quiet, verbose=verbose, yes=yes)
+    ahead = ctx.meta.get(_AHEAD)
+    ctx.obj = Shell(home=home, as_json=as_json, quiet=quiet, verbose=verbose, yes=yes, ahead=ahead)
 
 
 def _hide_arguments(arguments: list[str]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,28 +20,41 @@ from ecogsafe.core.events import ErrorEvent, Event, Summary
 from ecogsafe.core.private import Secret
 from ecogsafe.service.home import Home
 from ecogsafe.service.running import Run, running
+from ecogsafe.ui.cli.ahead import PASSWORD_FILE, home_folder, password_in
 from ecogsafe.ui.cli.failures import bug_event
 from ecogsafe.ui.cli.render import JsonRenderer, LineRenderer, Renderer, TerminalRenderer
 from ecogsafe.ui.cli.streams import silence_terminal
 
-PASSWORD_FILE = "ECOGSAFE_PASSWORD_FILE"  # noqa: S105  the name of a variable
+if TYPE_CHECKING:
+    from ecogsafe.service.unlock_ahead import UnlockAhead
+
 OLD_PASSWORD_FILE = "ECOGSAFE_OLD_PASSWORD_FILE"  # noqa: S105  the name of a variable
 NEW_PASSWORD_FILE = "ECOGSAFE_NEW_PASSWORD_FILE"  # noqa: S105  the name of a variable
 IMPORT_PASSWORD_FILE = "ECOGSAFE_IMPORT_PASSWORD_FILE"  # noqa: S105  the name of a variable
 CATALOG_URL = "ECOGSAFE_CATALOG"
-HOME = "ECOGSAFE_HOME"
 
 
 class Shell:
     """The global options of one command line."""
 
-    def __init__(self, *, home: Path | None, as_json: bool, quiet: bool, verbose: bool, yes: bool) -> None:
+    def __init__(
+        self,
+        *,
+        home: Path | None,
+        as_json: bool,
+        quiet: bool,
+        verbose: bool,
+        yes: bool,
+        ahead: UnlockAhead | None = None,
+    ) -> None:
         self.as_json = as_json
         self.yes = yes
         self.stop = threading.Event()
         self.quiet = quiet
         self.renderer = self._renderer(as_json=as_json, quiet=quiet, verbose=verbose)
         self._home_option = home
+        #: opens the lab key, and may have begun with it
+        self._ahead = ahead
 
     @staticmethod
     def _renderer(*, as_json: bool, quiet: bool, verbose: bool) -> Renderer:
@@ -53,12 +67,10 @@ class Shell:
     @property
     def home(self) -> Home:
         """The home this command works with."""
-        named = self._home_option or (Path(os.environ[HOME]) if os.environ.get(HOME) else None)
-        if named is None:
-            from platformdirs import user_data_path
-
-            named = user_data_path("ecogsafe")
-        return Home(named, catalog_url=os.environ.get(CATALOG_URL) or None)
+        home = Home(home_folder(self._home_option), catalog_url=os.environ.get(CATALOG_URL) or None)
+        if self._ahead is not None:
+            home.open_lab_key = self._ahead.open
+        return home
 
     @property
     def has_terminal(self) -> bool:
@@ -247,7 +259,7 @@ def read_password_file(path: Path, variable: str = PASSWORD_FILE) -> Secret:
     """
     try:
         mode = path.stat().st_mode
-        data = path.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
+        data = password_in(path.read_bytes())
     except OSError as error:
         raise LabKeyError(
             f"the file named by {variable}",
