@@ -153,23 +153,24 @@ def test_marks_say_how_far_it_came_and_name_nothing(tmp_path: Path) -> None:
     folder.write(_journal())
     name = _journal().id
     assert folder.open_id(CODE) == name
-    folder.mark(name, done=[0, 12], left=[3])
+    folder.mark(name, done=[0, 12], left=[3], begun=[4])
     folder.mark(name)
     marks = folder.marks(name)
-    assert (marks.done, marks.left, marks.ended) == ({0, 12}, {3}, False)
+    assert (marks.done, marks.left, marks.begun, marks.ended) == ({0, 12}, {3}, {4}, False)
     folder.end(name)
     folder.end(name)
     assert folder.marks(name).ended and folder.open_id(CODE) is None
-    assert (tmp_path / "j" / f"{name}.marks").read_text() == "0\n12\n3 left\nend\n"
+    assert (tmp_path / "j" / f"{name}.marks").read_text() == "0\n12\n3 left\n4 begun\nend\n"
 
 
-@pytest.mark.parametrize("cut", range(len("12\n345\n6 left\n")))
+@pytest.mark.parametrize("cut", range(len("12\n345\n6 left\n91 begun\n")))
 def test_a_torn_mark_never_becomes_another(tmp_path: Path, cut: int) -> None:
     folder = journal_folder(tmp_path / "j")
     name = _journal().id
-    (tmp_path / "j" / f"{name}.marks").write_bytes(b"12\n345\n6 left\n"[:cut])
+    (tmp_path / "j" / f"{name}.marks").write_bytes(b"12\n345\n6 left\n91 begun\n"[:cut])
     folder.mark(name, done=[7], left=[8])
     marks = folder.marks(name)
-    assert marks.done - {7} <= {12, 345} and marks.left - {8} <= {6} and 7 in marks.done and 8 in marks.left
+    assert marks.done - {7} <= {12, 345} and marks.left - {8} <= {6} and marks.begun <= {91}
+    assert 7 in marks.done and 8 in marks.left
     (tmp_path / "j" / f"{name}.marks").write_bytes(b"1\nend")
     assert not folder.marks(name).ended

@@ -37,7 +37,7 @@ from tests.deid.small_export import (
 
 #: A disk without an atomic rename moves by link and unlink, and can be cut between the two.
 WAYS = [(Mode.IN_PLACE, False), (Mode.IN_PLACE, True), (Mode.COPY, False), (Mode.ACROSS, False)]
-WHENS: list[When] = ["before", "torn"]
+WHENS: list[When] = ["before", "torn", "touched"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -152,7 +152,9 @@ def cut(run: Callable[[Power], None], power: Power) -> bool:
 def _moments(whole: Power) -> list[tuple[int, When]]:
     """Return every moment at which the run that ``whole`` saw can be cut, and one after its end."""
     assert whole.count > 30 and whole.tearable
-    return [*((n, "before") for n in range(whole.count + 1)), *((n, "torn") for n in whole.tearable)]
+    assert whole.touching
+    moments: list[tuple[int, When]] = [(n, "before") for n in range(whole.count + 1)]
+    return moments + [(n, "torn") for n in whole.tearable] + [(n, "touched") for n in whole.touching]
 
 
 @pytest.mark.parametrize(("mode", "links"), WAYS)

@@ -29,15 +29,22 @@ _WHY = {
 }
 
 
-def can_go_back(disk: Disk, journal: Journal, entry: Entry) -> tuple[bool, str]:
-    """Return whether there is something to take back that may be, and why not where there is and may not."""
+def can_go_back(disk: Disk, journal: Journal, entry: Entry, *, is_begun: bool) -> tuple[bool, str]:
+    """Return whether there is something to take back that may be, and why not where there is and may not.
+
+    Parameters
+    ----------
+    is_begun
+        Apply was about to change it where it lies: another time there may be all that came of it.
+    """
     state = judge(disk, journal, entry)
     if state in (State.ALTERED, State.LOST):
         return False, _WHY[state]
     if journal.mode is Mode.IN_PLACE:
         if state is State.MOVED and disk.lstat(entry.source) is not None:
             return False, _TAKEN
-        return state in (State.MOVED, State.LINKED, State.PATCHED, State.MIXED), ""
+        is_touched = state is State.TOUCHED and is_begun
+        return is_touched or state in (State.MOVED, State.LINKED, State.PATCHED, State.MIXED), ""
     if state is State.MOVED:
         return journal.mode is Mode.ACROSS, "" if journal.mode is Mode.ACROSS else _NO_SOURCE
     if state is State.CHANGED and disk.lstat(journal.target(entry)) is not None:

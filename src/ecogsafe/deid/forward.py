@@ -1,8 +1,8 @@
 """Carries an apply journal out, from the start or from wherever an earlier run was cut (DESIGN 5.4).
 
-In place: patch at the old place, fsync, move into OUT without replacing, fsync both folders, mark. Across
-file systems: clean copy, fsync, read back, move in, mark; sources go when their whole segment stands.
-Each entry begins with a look at the disk, so that repeating a step does no harm.
+In place: note which files are to be changed, patch at the old place, fsync, move into OUT without replacing,
+fsync both folders, mark. Across file systems: clean copy, fsync, read back, move in, mark; sources go when their
+whole segment stands. Each entry begins with a look at the disk, so that repeating a step does no harm.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def go_forward(work: Work) -> Outcome:
 
 def _in_place(work: Work, group: list[Numbered]) -> None:
     disk, journal = work.disk, work.journal
+    here: list[tuple[int, Entry, State]] = []
     ready: list[Numbered] = []
     moved: list[Numbered] = []
     before: list[Numbered] = []
@@ -72,14 +73,20 @@ def _in_place(work: Work, group: list[Numbered]) -> None:
             mover.finish_link(disk, keep=journal.target(entry), drop=entry.source)
             moved.append((index, entry))
         elif state in (State.ORIGINAL, State.MIXED, State.PATCHED):
-            try:
-                mover.patch_source(disk, entry, untouched=state is State.ORIGINAL)
-                ready.append((index, entry))
-            except (OSError, EcogsafeError) as error:
-                work.give_up(entry, error)
-                left.append(index)
+            here.append((index, entry, state))
+        elif state is State.TOUCHED and index in work.marks.begun:
+            # the kernel changes the time first: a run that is killed as it writes leaves old bytes under a new time
+            here.append((index, entry, state))
         else:
             work.give_up(entry, mover.changed(entry, _NOT_OURS[state]))
+            left.append(index)
+    work.journals.mark(journal.id, begun=[i for i, _, _ in here if i not in work.marks.begun])
+    for index, entry, state in here:
+        try:
+            mover.patch_source(disk, entry, untouched=state is State.ORIGINAL)
+            ready.append((index, entry))
+        except (OSError, EcogsafeError) as error:
+            work.give_up(entry, error)
             left.append(index)
     for index, entry in ready:
         try:

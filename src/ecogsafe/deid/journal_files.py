@@ -21,7 +21,7 @@ from ecogsafe.deid.journal import Journal, from_json, to_json
 from ecogsafe.deid.layout import CODE, DECIMATED, Tree
 
 _ID = re.compile(rf"(?P<code>{CODE})-(?P<number>\d{{4,}})-[0-9a-f]{{8}}")
-_MARK = re.compile(r"(?P<index>\d+)(?P<left> left)?")
+_MARK = re.compile(r"(?P<index>\d+)(?P<what> left| begun)?")
 _END = "end"
 
 
@@ -33,6 +33,8 @@ class Marks:
     done: frozenset[int] = frozenset()
     #: entries that were given up and put back
     left: frozenset[int] = frozenset()
+    #: entries that a run was about to change where they lie
+    begun: frozenset[int] = frozenset()
     ended: bool = False
 
 
@@ -158,18 +160,19 @@ class JournalFolder:
             return Marks()
         done: set[int] = set()
         left: set[int] = set()
+        begun: set[int] = set()
         ended = False
         # what follows the last line feed is a line the crash cut
         for line in data.decode("ascii", "replace").split("\n")[:-1]:
             match = _MARK.fullmatch(line)
             if match:
-                (left if match["left"] else done).add(int(match["index"]))
+                {" left": left, " begun": begun}.get(match["what"], done).add(int(match["index"]))
             ended = ended or line == _END
-        return Marks(frozenset(done), frozenset(left), ended)
+        return Marks(frozenset(done), frozenset(left), frozenset(begun), ended)
 
-    def mark(self, name: str, *, done: Iterable[int] = (), left: Iterable[int] = ()) -> None:
+    def mark(self, name: str, *, done: Iterable[int] = (), left: Iterable[int] = (), begun: Iterable[int] = ()) -> None:
         """Note entries of the journal ``name`` durably."""
-        self._append(name, [str(i) for i in done] + [f"{i} left" for i in left])
+        self._append(name, [*map(str, done), *(f"{i} left" for i in left), *(f"{i} begun" for i in begun)])
 
     def end(self, name: str) -> None:
         """Note durably that the journal ``name`` is finished; may be called again."""

@@ -24,7 +24,7 @@ class State(StrEnum):
 
     #: at its source, as it was
     ORIGINAL = "original"
-    #: at its source with all old bytes, but its time is another
+    #: at its source with all old bytes, but its time is another: changed by others, or ours, cut as it began to write
     TOUCHED = "touched"
     #: at its source, some regions old and some new
     MIXED = "mixed"

@@ -108,10 +108,12 @@ def _begin(disk: Disk, journals: JournalFolder, journal: Journal) -> tuple[Journ
     """Return the undo's journal, not written yet, and what it must leave."""
     entries: list[Entry] = []
     not_done: list[NotDone] = []
+    marked = journals.marks(journal.id).begun
+    begun = {entry.place for index, entry in enumerate(journal.entries) if index in marked}
     for entry in _ours(journals, journal):
         if journal.mode is not Mode.IN_PLACE:
             mover.drop_part(disk, entry, journal.target(entry).parent)
-        wanted, problem = can_go_back(disk, journal, entry)
+        wanted, problem = can_go_back(disk, journal, entry, is_begun=entry.place in begun)
         if wanted:
             entries.append(entry)
         elif problem:
