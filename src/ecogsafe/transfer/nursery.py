@@ -2,7 +2,8 @@
 
 Python and its libraries take 0.15 s of processor time to load in each process. A fork has them at once; but only a
 process of one thread, without a catalogue or a lock, may safely be forked. So one is set aside when a command
-begins, before it opens anything. It makes no keys and draws no random numbers, nor do those that are forked from it.
+begins, before it opens anything. It makes no keys, nor do those that are forked from it: the only chance there is in
+the pauses between attempts, and Python seeds that anew in a fork.
 """
 
 from __future__ import annotations
