@@ -6,13 +6,14 @@ import contextlib
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from ecogsafe.stores import s3_exchange
-from ecogsafe.stores.s3_connections import Pool
+from ecogsafe.stores.s3_connections import Connection, Pool
 from ecogsafe.stores.s3_exchange import Answer, exchange
 
 HEADERS = {"host": "store", "content-length": "4"}
@@ -216,3 +217,31 @@ def test_nobody_there_is_told_in_the_words_of_urllib3(server: Server, pool: Pool
         with pytest.raises(NewConnectionError):
             ask(nobody)
     assert nobody.pool is not None and nobody.pool.qsize() == 2, "a place in the pool was lost"
+
+
+def test_a_line_that_moves_is_given_up_at_no_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole takes longer than a pause may last; no pause does."""
+    monkeypatch.setattr(Connection, "piece_s", 0.5)
+    body = bytes(48 << 20)
+    came = bytearray()
+
+    def take_slowly(listener: socket.socket) -> None:
+        taken, _ = listener.accept()
+        with taken:
+            while not came.endswith(b"end"):
+                came.extend(taken.recv(1 << 20))
+                time.sleep(0.02)
+            taken.sendall(PLAIN)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        slow = threading.Thread(target=take_slowly, args=(listener,), daemon=True)
+        slow.start()
+        pool = Pool("127.0.0.1", listener.getsockname()[1], maxsize=1)
+        headers = {"host": "store", "content-length": str(len(body) + 3)}
+        began = time.monotonic()
+        answer = exchange(pool, "PUT", "/b/key", headers, [body, b"end"], connect_s=5, read_s=20)
+        assert time.monotonic() - began > 0.5, "this was no slow line"
+        slow.join(5)
+        pool.close()
+    assert answer.status == 200 and came.endswith(body[-1000:] + b"end")
+    assert len(came) - came.index(b"\r\n\r\n") - 4 == len(body) + 3

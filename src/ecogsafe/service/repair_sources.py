@@ -47,7 +47,7 @@ class _Watches:
     def __init__(self, watches: Sequence[TextWatch]) -> None:
         self._watches = watches
 
-    def feed(self, offset: int, piece: bytes) -> None:
+    def feed(self, offset: int, piece: bytes | memoryview) -> None:
         for watch in self._watches:
             watch.feed(offset, piece)
 

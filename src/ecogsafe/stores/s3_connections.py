@@ -9,6 +9,7 @@ import queue
 import select
 import socket
 import ssl
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, cast
@@ -18,14 +19,18 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, SSLError
 from urllib3.util.ssl_match_hostname import CertificateError
 
-#: one piece of a body must have left within this: 512 KiB, over one of many connections that share a slow line
+#: something of a body must have left within this, over one of many connections that share a slow line
 SENDING_TIMEOUT_S = 120.0
+#: where Python's time-out covers all that is given at once (TLS, and whatever urllib3 sends), not more is given
+TIMED_BYTES = 512 << 10
 
 
 class Connection(HTTPConnection):
     """urllib3's, with time enough for each piece of a body."""
 
     piece_s = SENDING_TIMEOUT_S
+    #: what is left over is given again: no limit
+    piece_bytes = sys.maxsize
 
     def request(self, *args: Any, **more: Any) -> None:
         """Send a request; urllib3 would allow each piece of its body the time that connecting may take."""
@@ -39,6 +44,7 @@ class SecureConnection(HTTPSConnection):
     """See `Connection`."""
 
     piece_s = SENDING_TIMEOUT_S
+    piece_bytes = TIMED_BYTES
 
     def request(self, *args: Any, **more: Any) -> None:
         """See `Connection.request`."""

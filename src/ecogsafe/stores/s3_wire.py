@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import ClientError, NoCredentialsError
 from urllib3 import BaseHTTPResponse, Timeout
 
-from ecogsafe.stores.bodies import leaving
 from ecogsafe.stores.protocol import Body
 from ecogsafe.stores.s3_address import Address, Addresses
 from ecogsafe.stores.s3_connections import Pool, SecurePool, streamed
@@ -39,8 +38,6 @@ CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 180.0
 #: between two pieces of an object that is being received
 RECEIVING_TIMEOUT_S = 60.0
-#: A time-out of Python covers the whole of one ``sendall``, so a slow line must not be given much at a time.
-_PIECE_BYTES = 512 << 10
 #: a thousand names of a thousand bytes each, and what is said of them, with room to spare
 _MOST_LISTING_BYTES = 16 << 20
 #: error documents are short; more is not read
@@ -202,8 +199,7 @@ class Wire:
         """Return an answer that is no error, read to its end; raises as `_asked`."""
 
         def ask(pool: Pool | SecurePool, target: str, signed: Mapping[str, str]) -> Answer:
-            pieces = None if body is None else leaving(body, _PIECE_BYTES)
-            return exchange(pool, method, target, signed, pieces, connect_s=CONNECT_TIMEOUT_S, read_s=READ_TIMEOUT_S)
+            return exchange(pool, method, target, signed, body, connect_s=CONNECT_TIMEOUT_S, read_s=READ_TIMEOUT_S)
 
         return self._asked(ask, method, key, headers, parameters)
 

@@ -43,8 +43,8 @@ from ecogsafe.transfer.cutter_messages import (
 from ecogsafe.transfer.cutting import CutPart, PartCutter
 from ecogsafe.transfer.memory import Memory
 from ecogsafe.transfer.parts import PartRange, part_ranges
-from ecogsafe.transfer.reading import PrefixDigests, read_once
-from ecogsafe.transfer.source import changed
+from ecogsafe.transfer.reading import Piece, PrefixDigests, read_once
+from ecogsafe.transfer.source import READ_SIZE, changed
 from ecogsafe.transfer.wait_notes import WaitNotes
 from ecogsafe.transfer.worker_errors import WorkerBugError, tellable
 
@@ -78,6 +78,8 @@ class _Cutter:
         self._stop = threading.Event()
         self._notes = WaitNotes()
         self._memory = Memory()
+        #: what is read goes through here, file after file
+        self.reading = memoryview(bytearray(READ_SIZE))
         self._orders: queue.SimpleQueue[CutOrder | None] = queue.SimpleQueue()
         #: what a lane waits for before it begins a part
         self._leave: queue.SimpleQueue[Leave] = queue.SimpleQueue()
@@ -179,7 +181,8 @@ class _Cutting:
             if source.stat != order.stat:
                 raise changed(order.file.name)
             try:
-                sha256 = read_once(source, self._take, watch=order.file.watch(), digests=self._digests)
+                pieces = source.passing(self._cutter.reading)
+                sha256 = read_once(source, pieces, self._take, watch=order.file.watch(), digests=self._digests)
                 for lane, cutter in enumerate(self._cutters):
                     for cut in cutter.finish():
                         self._tell(lane, cut)
@@ -187,7 +190,7 @@ class _Cutting:
                 return None
         return sha256
 
-    def _take(self, piece: bytes) -> bool:
+    def _take(self, piece: Piece) -> bool:
         for lane, cutter in enumerate(self._cutters):
             for cut in cutter.feed(piece):
                 self._tell(lane, cut)

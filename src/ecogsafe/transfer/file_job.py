@@ -13,7 +13,7 @@ from ecogsafe.transfer.context import TransferContext
 from ecogsafe.transfer.lane import Lane, SealingChangedError, interrupted
 from ecogsafe.transfer.noting import note_content, note_file
 from ecogsafe.transfer.parts import SINGLE_REQUEST_LIMIT
-from ecogsafe.transfer.reading import PrefixDigests, read_once
+from ecogsafe.transfer.reading import Piece, PrefixDigests, read_once
 from ecogsafe.transfer.senders import Senders
 from ecogsafe.transfer.single import send_whole
 from ecogsafe.transfer.source import Source
@@ -119,7 +119,7 @@ def _feed(crew: Crew, source: Source, lanes: list[Lane], cutters: Cutters | None
 def _read_here(crew: Crew, source: Source, lanes: list[Lane]) -> str | None:
     digests = PrefixDigests(stop for lane in lanes for stop in lane.stops())
 
-    def take(piece: bytes) -> bool:
+    def take(piece: Piece) -> bool:
         if crew.context.stop.is_set():
             raise interrupted(crew.shipment.path)
         for lane in lanes:
@@ -127,7 +127,7 @@ def _read_here(crew: Crew, source: Source, lanes: list[Lane]) -> str | None:
         return not all(lane.over for lane in lanes)
 
     watch = crew.shipment.text_watch() if crew.shipment.text_watch else None
-    sha256 = read_once(source, take, watch=watch, digests=digests) if lanes else None
+    sha256 = read_once(source, source.pieces(), take, watch=watch, digests=digests) if lanes else None
     for lane in lanes:
         lane.end(digests)
     return sha256

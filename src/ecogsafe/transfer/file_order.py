@@ -30,7 +30,7 @@ class ClearedWatch:
         self._cleared = cleared
         self._digest = TextDigest(cleared.regions)
 
-    def feed(self, offset: int, piece: bytes) -> None:
+    def feed(self, offset: int, piece: bytes | memoryview) -> None:
         """Take the bytes at ``offset``."""
         self._digest.feed(offset, piece)
 

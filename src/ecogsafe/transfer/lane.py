@@ -93,7 +93,7 @@ class Lane:
     def _needed_for(self, place: PartRange) -> int:
         return self.form.source_needed(place.stop)
 
-    def feed(self, piece: bytes, digests: PrefixDigests) -> None:
+    def feed(self, piece: bytes | memoryview, digests: PrefixDigests) -> None:
         """Take the next source bytes, which ``digests`` has seen."""
         if self.over:
             self.let_go()

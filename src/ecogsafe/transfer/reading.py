@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ecogsafe.transfer.work import TextWatch
 
 
+Piece = bytes | memoryview
+
+
 class PrefixDigests:
     """The SHA-256 of a file while it is read, remembered at some offsets.
 
@@ -30,7 +33,7 @@ class PrefixDigests:
         self._known: dict[int, bytes] = {}
         self._remember()
 
-    def update(self, piece: bytes) -> None:
+    def update(self, piece: Piece) -> None:
         """Take the next bytes of the file."""
         start = 0
         with memoryview(piece) as view:
@@ -57,12 +60,19 @@ class PrefixDigests:
 
 
 def read_once(
-    source: Source, take: Callable[[bytes], bool], *, watch: TextWatch | None, digests: PrefixDigests
+    source: Source,
+    pieces: Iterable[Piece],
+    take: Callable[[Piece], bool],
+    *,
+    watch: TextWatch | None,
+    digests: PrefixDigests,
 ) -> str | None:
     """Read ``source`` to its end and prove that it did not change meanwhile.
 
     Parameters
     ----------
+    pieces
+        Of ``source``, from its start. Whoever gets one keeps nothing of it: the next may lie in its place.
     take
         Gets each piece; a false answer says that nobody wants more.
     watch
@@ -80,7 +90,7 @@ def read_once(
         It is not what it was when it was opened, or its text is not what was cleared.
     """
     offset = 0
-    for piece in source.pieces():
+    for piece in pieces:
         digests.update(piece)
         if watch:
             watch.feed(offset, piece)

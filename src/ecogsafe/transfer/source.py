@@ -127,15 +127,32 @@ class FileSource:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the file from the start in pieces of READ_SIZE."""
-        advise = getattr(os, "posix_fadvise", None)
-        if advise:
-            advise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        self._announce()
         offset = 0
         while offset < self.size:
             piece = self._read(min(READ_SIZE, self.size - offset), offset)
             yield piece
             offset += len(piece)
             self.forget_before(offset)
+
+    def passing(self, memory: memoryview) -> Iterator[memoryview]:
+        """Yield the file from the start in pieces that are all read into ``memory``; raises as `pieces`.
+
+        A piece is overwritten when the next one is asked for: what is read stays in the processor's cache, and no
+        memory is asked for.
+        """
+        self._announce()
+        offset = 0
+        while offset < self.size:
+            count = self._read_some(memory[: self.size - offset], offset)
+            yield memory[:count]
+            offset += count
+            self.forget_before(offset)
+
+    def _announce(self) -> None:
+        """Tell the system that the file is read from its start to its end."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return ``size`` bytes from ``offset`` on; raises as `pieces`."""
@@ -148,13 +165,16 @@ class FileSource:
         """Fill ``view`` with the bytes from ``offset`` on; raises as `pieces`."""
         done = 0
         while done < len(view):
-            try:
-                count = os.preadv(self._fd, [view[done : done + READ_SIZE]], offset + done)
-            except OSError as error:
-                raise _unreadable(self.name, error) from error
-            if not count:
-                raise changed(self.name)
-            done += count
+            done += self._read_some(view[done : done + READ_SIZE], offset + done)
+
+    def _read_some(self, view: memoryview, offset: int) -> int:
+        try:
+            count = os.preadv(self._fd, [view], offset)
+        except OSError as error:
+            raise _unreadable(self.name, error) from error
+        if not count:
+            raise changed(self.name)
+        return count
 
     def _read(self, size: int, offset: int) -> bytes:
         try:

@@ -157,7 +157,7 @@ class DigestWatch:
         self._expected = sha256
         self._digest = hashlib.sha256()
 
-    def feed(self, offset: int, piece: bytes) -> None:
+    def feed(self, offset: int, piece: bytes | memoryview) -> None:
         """Take the bytes at ``offset``; called in order."""
         self._digest.update(piece)
 

@@ -30,8 +30,8 @@ class Place:
 class TextWatch(Protocol):
     """Follows the one full read of a file and knows the digest of its text regions (gate, DESIGN 5.5.3)."""
 
-    def feed(self, offset: int, piece: bytes) -> None:
-        """Take the bytes at ``offset``; called in order."""
+    def feed(self, offset: int, piece: bytes | memoryview) -> None:
+        """Take the bytes at ``offset``, of which nothing is kept; called in order."""
         ...
 
     def check(self) -> None:
