@@ -29,6 +29,8 @@ def work(connection):
         else:
             connection.send(os.listdir(order))
 
+WORKS = {"work": work}
+
 def tell(**what):
     print(json.dumps(what), flush=True)
 
@@ -62,10 +64,10 @@ def test_they_inherit_what_is_given_and_nothing_else(tmp_path: Path) -> None:
     told = carried_out(
         """
 kept = open(here + "/lock", "w")
-with nursery(work):
+with nursery(WORKS):
     a, b = (os.open(f"{here}/{name}", os.O_RDONLY) for name in "ab")
     # as they arrive there, one has the number that the other shall have
-    process, connection = begun().begin([b, a])
+    process, connection = begun().begin("work", [b, a])
     connection.send("look"); pid, group, links = connection.recv()
     connection.send(a); in_a = connection.recv()
     connection.send(b); in_b = connection.recv()
@@ -87,8 +89,8 @@ with nursery(work):
 def test_one_is_killed_and_the_other_works_on(tmp_path: Path) -> None:
     told = carried_out(
         """
-with nursery(work):
-    (one, to_one), (other, to_other) = begun().begin([]), begun().begin([])
+with nursery(WORKS):
+    (one, to_one), (other, to_other) = begun().begin("work", []), begun().begin("work", [])
     one.kill(); one.wait()
     try:
         to_one.recv()
@@ -108,8 +110,8 @@ def test_they_are_gone_when_the_command_is_done(tmp_path: Path) -> None:
     """Also one that was never told to end; and their processor time counts as the command's."""
     told = carried_out(
         """
-with nursery(work):
-    _, connection = begun().begin([])
+with nursery(WORKS):
+    _, connection = begun().begin("work", [])
     connection.send("look"); pid = connection.recv()[0]
     nursery_pid = begun()._process
 import resource
@@ -123,8 +125,8 @@ tell(left=[p for p in (pid, nursery_pid) if os.path.exists(f"/proc/{p}")], used=
 
 def test_they_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     code = """
-with nursery(work):
-    _, connection = begun().begin([])
+with nursery(WORKS):
+    _, connection = begun().begin("work", [])
     connection.send("look")
     tell(found=[connection.recv()[0], begun()._process])
     time.sleep(60)
@@ -146,16 +148,16 @@ with nursery(work):
 def test_where_none_can_be_forked_one_is_begun_from_nothing(tmp_path: Path) -> None:
     told = carried_out(
         """
-from ecogsafe.transfer.processes import begin_cutter
+from ecogsafe.transfer.processes import begin_process
 said = []
 logging.getLogger("ecogsafe.transfer.processes").warning = lambda *words: said.append(words[0])
-with nursery(work):
+with nursery({"ecogsafe.transfer.cutter": work}):
     os.kill(begun()._process, signal.SIGKILL)
-    process, connection = begin_cutter([])
+    process, connection = begin_process("ecogsafe.transfer.cutter", [])
     process.kill(); process.wait()
     many = None
     try:
-        begun().begin(range(1000))
+        begun().begin("work", range(1000))
     except OSError as error:
         many = error.errno
     tell(said=said, line=process.args[3], many=many)
@@ -163,7 +165,7 @@ with nursery(work):
         tmp_path,
     )
     assert told == {
-        "said": ["a cutter could not be forked errno=%s"],
+        "said": ["a process could not be forked errno=%s"],
         "line": "ecogsafe.transfer.cutter",
         "many": 7,
     }
@@ -178,15 +180,54 @@ def only_once():
     os.fork = none
     return fork()
 os.fork = only_once
-with nursery(work):
+with nursery(WORKS):
     try:
-        begun().begin([])
+        begun().begin("work", [])
     except OSError as error:
         tell(errno=error.errno)
 """,
         tmp_path,
     )
     assert told == {"errno": 11}
+
+
+def test_no_two_of_them_draw_the_same_chance(tmp_path: Path) -> None:
+    """Two files sealed under one key, or two keys wrapped with one secret, would be open to whoever has both."""
+    told = carried_out(
+        """
+import random, secrets, ssl
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from ecogsafe.crypt.age_hybrid import HybridIdentity
+from ecogsafe.crypt.age_recipients import X25519Identity
+from ecogsafe.crypt.file_key import FileKey
+recipients = [kind(bytes(range(32))).recipient for kind in (X25519Identity, HybridIdentity)]
+key = FileKey(bytes(16))
+
+def draw():
+    drawn = {"pauses": random.random(), "system": secrets.token_hex(), "TLS": ssl.RAND_bytes(16).hex()}
+    drawn["file key"] = FileKey.new().reveal().hex()
+    drawn["key of OpenSSL"] = X25519PrivateKey.generate().private_bytes_raw().hex()
+    for recipient in recipients:
+        drawn[recipient.kind] = str(recipient.wrap(key))
+    return drawn
+
+def work(connection):
+    connection.send([draw(), draw()])
+
+# whatever keeps its chance in this process has begun to before anybody is forked
+all_drawn = [draw()]
+with nursery({"work": work}):
+    for _ in range(3):
+        process, connection = begun().begin("work", [])
+        all_drawn += connection.recv(); process.wait()
+    all_drawn.append(draw())
+tell(all=all_drawn)
+""",
+        tmp_path,
+    )
+    for kind in told["all"][0]:
+        drawn = [one[kind] for one in told["all"]]
+        assert len(drawn) == 8 and len(set(drawn)) == 8, f"two processes drew the same {kind}"
 
 
 @pytest.mark.parametrize("why", ["threads", "one processor", "too many processes"])
@@ -201,7 +242,7 @@ elif {why!r} == "too many processes":
     module._log.disabled = True
 else:
     os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
-with nursery(work):
+with nursery(WORKS):
     tell(begun=begun())
 """,
         tmp_path,

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,18 +27,21 @@ def stored(site: FolderSite) -> int:
     return sum(1 for _ in (site.folder / "nas" / CODE).rglob("*.age")) if (site.folder / "nas" / CODE).exists() else 0
 
 
-def workers_of(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
+            with suppress(OSError):
                 parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-                line = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if int(parent) == pid and b"ecogsafe.transfer.worker" in line:
-                found.append(int(entry.name))
+                if int(parent) == pid:
+                    found.append(int(entry.name))
     return found
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the processes that were forked from the one that the run had set aside."""
+    (nursery,) = children_of(pid)
+    return children_of(nursery)
 
 
 def begin_and_wait(site: FolderSite, wanted: int):  # type: ignore[no-untyped-def]

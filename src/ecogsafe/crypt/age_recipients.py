@@ -116,7 +116,8 @@ class X25519Recipient:
         LabKeyError
             The public key is one of the few points of low order, for which no secret exists.
         """
-        ephemeral = X25519PrivateKey.generate()
+        # from the system itself, not from a generator in this process: what is forked shares no chance with others
+        ephemeral = X25519PrivateKey.from_private_bytes(secrets.token_bytes(KEY_BYTES))
         share = ephemeral.public_key().public_bytes_raw()
         try:
             shared = ephemeral.exchange(_public_key(self._public))

@@ -24,7 +24,7 @@ from ecogsafe.transfer.cutter_messages import (
 )
 from ecogsafe.transfer.part_bytes import DistantPart
 from ecogsafe.transfer.pool import LOOK_EVERY_S, PartPool
-from ecogsafe.transfer.processes import Process, begin_cutter
+from ecogsafe.transfer.processes import Process, begin_process
 from ecogsafe.transfer.worker_errors import WorkerGoneError
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class CutterLink:
         self._share = spare
         self._process: Process
         self._connection: Connection
-        self._process, self._connection = begin_cutter(descriptors)
+        self._process, self._connection = begin_process("ecogsafe.transfer.cutter", descriptors)
         self.is_alive = True
         self._writing = threading.Lock()
         self._lock = threading.Lock()

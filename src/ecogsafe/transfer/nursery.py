@@ -1,9 +1,13 @@
-"""A process that has loaded what cutters need and opened nothing, from which they are forked when they are wanted.
+"""A process that has loaded what others need and opened nothing, from which they are forked when they are wanted.
 
-Python and its libraries take 0.15 s of processor time to load in each process. A fork has them at once; but only a
-process of one thread, without a catalogue or a lock, may safely be forked. So one is set aside when a command
-begins, before it opens anything. It makes no keys, nor do those that are forked from it: the only chance there is in
-the pauses between attempts, and Python seeds that anew in a fork.
+Python and its libraries take 0.15 to 0.2 s of processor time to load in each process. A fork has them at once; but
+only a process of one thread, without a catalogue or a lock, may safely be forked. So one is set aside when a command
+begins, before it opens anything.
+
+Two that are forked from one must never draw the same chance. Our keys and nonces come from the system itself, call by
+call (``secrets``); OpenSSL, which makes those of TLS and of post-quantum recipients, notes that it was forked and
+seeds its generator anew (https://docs.openssl.org/3.5/man7/RAND/), and so does Python with that of the pauses between
+attempts. ``tests/transfer/test_nursery.py`` looks at each.
 """
 
 from __future__ import annotations
@@ -17,16 +21,17 @@ import select
 import signal
 import socket
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe
-from typing import Final
+from typing import Final, TypeAlias
 
 _log = logging.getLogger(__name__)
 #: as many as Linux lets pass over a socket at once, and a few less
 _MOST_DESCRIPTORS: Final = 250
-_FORK: Final = b"fork "
 _BORN: Final = b"born"
+#: by name
+Works: TypeAlias = Mapping[str, Callable[[Connection], None]]
 #: of the command that this process carries out
 _begun: Nursery | None = None
 
@@ -61,8 +66,8 @@ class Nursery:
 
     Parameters
     ----------
-    work
-        What those who are forked do, given their end of the conversation.
+    works
+        What those who are forked may be asked to do, by name, given their end of the conversation.
 
     Raises
     ------
@@ -70,19 +75,22 @@ class Nursery:
         It could not be begun.
     """
 
-    def __init__(self, work: Callable[[Connection], None]) -> None:
+    def __init__(self, works: Works) -> None:
+        self.works = works
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = os.fork()
             if self._process == 0:
                 self._socket.close()
-                _tend(theirs, work)
+                _tend(theirs, works)
 
-    def begin(self, descriptors: Collection[int]) -> tuple[Forked, Connection]:
+    def begin(self, work: str, descriptors: Collection[int]) -> tuple[Forked, Connection]:
         """Have a process forked; return it and our end of the conversation.
 
         Parameters
         ----------
+        work
+            One of `works`.
         descriptors
             What it inherits, under the same numbers.
 
@@ -95,8 +103,8 @@ class Nursery:
             raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
         ours, theirs = Pipe()
         try:
-            numbers = " ".join(map(str, descriptors)).encode()
-            socket.send_fds(self._socket, [_FORK + numbers], [theirs.fileno(), *descriptors])
+            order = " ".join([work, *map(str, descriptors)]).encode()
+            socket.send_fds(self._socket, [order], [theirs.fileno(), *descriptors])
             answer, found, _, _ = socket.recv_fds(self._socket, 64, 1)
             if answer != _BORN:
                 number = int(answer or errno.ESRCH)
@@ -115,7 +123,7 @@ class Nursery:
 
 
 @contextmanager
-def nursery(work: Callable[[Connection], None]) -> Iterator[None]:
+def nursery(works: Works) -> Iterator[None]:
     """Set a process aside for `begun`, where that can be done and there is a processor for it.
 
     Whoever calls this has opened nothing yet; with threads, which a fork would cut off, nothing is set aside.
@@ -124,7 +132,7 @@ def nursery(work: Callable[[Connection], None]) -> Iterator[None]:
     can = hasattr(os, "pidfd_open") and len(os.sched_getaffinity(0)) > 1
     if can and threading.active_count() == 1:
         try:
-            _begun = Nursery(work)
+            _begun = Nursery(works)
         except OSError as error:
             _log.warning("no process could be set aside errno=%s", error.errno)
     try:
@@ -140,7 +148,7 @@ def begun() -> Nursery | None:
     return _begun
 
 
-def _tend(orders: socket.socket, work: Callable[[Connection], None]) -> None:
+def _tend(orders: socket.socket, works: Works) -> None:
     """Fork a process for each order until the one that gives them has ended; never returns."""
     children: list[int] = []
     try:
@@ -151,7 +159,7 @@ def _tend(orders: socket.socket, work: Callable[[Connection], None]) -> None:
         gc.disable()
         gc.freeze()
         while (order := socket.recv_fds(orders, 4096, _MOST_DESCRIPTORS))[0]:
-            children.extend(_fork(orders, order[0], order[1], work))
+            children.extend(_fork(orders, order[0], order[1], works))
     finally:
         # without the process that gave the orders nothing here is of use
         for child in children:
@@ -171,15 +179,13 @@ def _let_go_of_everything(*, but: int) -> None:
     os.closerange(but + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def _fork(
-    orders: socket.socket, order: bytes, received: Sequence[int], work: Callable[[Connection], None]
-) -> Iterator[int]:
+def _fork(orders: socket.socket, order: bytes, received: Sequence[int], works: Works) -> Iterator[int]:
     """Carry one order out; yield the number of the process, if one came of it."""
     try:
         child = os.fork()
         if child == 0:
             orders.close()
-            _be_born(order, received, work)
+            _be_born(order, received, works)
         yield child
         speaks = os.pidfd_open(child)
         socket.send_fds(orders, [_BORN], [speaks])
@@ -191,11 +197,12 @@ def _fork(
             os.close(descriptor)
 
 
-def _be_born(order: bytes, received: Sequence[int], work: Callable[[Connection], None]) -> None:
+def _be_born(order: bytes, received: Sequence[int], works: Works) -> None:
     """Work as what was just forked; never returns."""
     try:
         os.setpgid(0, 0)
-        wanted = [int(number) for number in order[len(_FORK) :].split()]
+        work, *numbers = order.decode().split()
+        wanted = [int(number) for number in numbers]
         # out of the way first: a number that is wanted may be that of another
         free = max(wanted, default=0) + 1
         connection, *roots = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, free) for descriptor in received]
@@ -205,6 +212,6 @@ def _be_born(order: bytes, received: Sequence[int], work: Callable[[Connection],
             os.dup2(root, number, inheritable=False)
             os.close(root)
         gc.enable()
-        work(Connection(connection))
+        works[work](Connection(connection))
     finally:
         os._exit(1)

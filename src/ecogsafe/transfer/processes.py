@@ -27,22 +27,10 @@ class Process(Protocol):
         """Wait until it has ended."""
 
 
-def begin_cutter(descriptors: Collection[int]) -> tuple[Process, Connection]:
-    """Begin a process that cuts large files; it has loaded everything, where a nursery was set aside.
-
-    See `begin_process`.
-    """
-    nursery = begun()
-    if nursery is not None:
-        try:
-            return nursery.begin(descriptors)
-        except OSError as error:
-            _log.warning("a cutter could not be forked errno=%s", error.errno)
-    return begin_process("ecogsafe.transfer.cutter", descriptors)
-
-
-def begin_process(module: str, descriptors: Collection[int]) -> tuple[subprocess.Popen[bytes], Connection]:
+def begin_process(module: str, descriptors: Collection[int]) -> tuple[Process, Connection]:
     """Begin ``module`` in a process of its own; return it and our end of the conversation.
+
+    It has loaded everything, where a nursery was set aside that knows it.
 
     Parameters
     ----------
@@ -54,6 +42,12 @@ def begin_process(module: str, descriptors: Collection[int]) -> tuple[subprocess
     OSError
         It could not be begun.
     """
+    nursery = begun()
+    if nursery is not None and module in nursery.works:
+        try:
+            return nursery.begin(module, descriptors)
+        except OSError as error:
+            _log.warning("a process could not be forked errno=%s", error.errno)
     ours, theirs = Pipe()
     try:
         # a group of its own: Ctrl-C is for this process to judge

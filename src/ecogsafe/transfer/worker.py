@@ -43,9 +43,14 @@ from ecogsafe.transfer.worker_errors import without_bug
 _GARBAGE_EVERY = 20_000
 
 
-def main() -> None:
-    """Work until told to end."""
-    connection = Connection(int(sys.argv[1]))
+def serve(connection: Connection) -> None:
+    """Work until told to end.
+
+    Parameters
+    ----------
+    connection
+        To the process that began this one.
+    """
     worker = _Worker(connection, connection.recv())
     try:
         worker.open()
@@ -146,4 +151,4 @@ class _Worker:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Connection(int(sys.argv[1])))

@@ -139,18 +139,18 @@ def _hide_arguments(arguments: list[str]) -> None:
         setproctitle.setproctitle(f"ecogsafe {command}")
 
 
-#: commands that may have processes of their own for large files
-_CUTTING = frozenset({"upload", "backup"})
+#: commands that may have processes of their own for files
+_SENDING = frozenset({"upload", "backup"})
 _DOING_NOTHING = frozenset({"-h", "--help", "--dry-run"})
 
 
-def _cutters_at_hand(arguments: list[str]) -> AbstractContextManager[None]:
-    """Set a process aside that cutters are forked from: before anything else is loaded, or opened."""
-    if not _CUTTING & set(arguments) or _DOING_NOTHING & set(arguments):
+def _processes_at_hand(arguments: list[str]) -> AbstractContextManager[None]:
+    """Set a process aside that others are forked from: before anything else is loaded, or opened."""
+    if not _SENDING & set(arguments) or _DOING_NOTHING & set(arguments):
         return nullcontext()
-    from ecogsafe.service.cutters_at_hand import cutters_at_hand
+    from ecogsafe.service.processes_at_hand import processes_at_hand
 
-    return cutters_at_hand(to_s3="-b" in arguments or any("s3://" in argument for argument in arguments))
+    return processes_at_hand(to_s3="-b" in arguments or any("s3://" in argument for argument in arguments))
 
 
 _GLOBAL_FLAGS = frozenset({"--json", "-q", "--quiet", "-v", "--verbose", "--yes"})
@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> None:
     gc.disable()
     arguments = sys.argv[1:] if arguments is None else arguments
     _hide_arguments(arguments)
-    with _cutters_at_hand(arguments):
+    with _processes_at_hand(arguments):
         status = run_cli(arguments)
     gc.disable()
     gc.freeze()

@@ -1,16 +1,16 @@
-"""Before a command opens anything: a process is set aside from which those are forked that cut large files."""
+"""Before a command opens anything: a process is set aside from which those are forked that read and seal files."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
 from ecogsafe.crypt import checksums
-from ecogsafe.transfer import cutter
+from ecogsafe.transfer import cutter, worker
 from ecogsafe.transfer.nursery import nursery
 
 
-def cutters_at_hand(*, to_s3: bool) -> AbstractContextManager[None]:
-    """Load what cutters need, and set such a process aside for as long as the context lasts, where that can be done.
+def processes_at_hand(*, to_s3: bool) -> AbstractContextManager[None]:
+    """Load what they need, and set such a process aside for as long as the context lasts, where that can be done.
 
     Parameters
     ----------
@@ -20,4 +20,4 @@ def cutters_at_hand(*, to_s3: bool) -> AbstractContextManager[None]:
     checksums.library()
     if to_s3:
         import ecogsafe.stores.s3  # noqa: F401  for the processes that are forked
-    return nursery(cutter.serve)
+    return nursery({module.__name__: module.serve for module in (cutter, worker)})
