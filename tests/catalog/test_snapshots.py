@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ecogsafe.catalog import audit, copies, files, leases, meta, sealings, uploads
+from ecogsafe.catalog import audit, copies, files, leases, meta, sealings, snapshots, uploads
 from ecogsafe.catalog.copies import CopyRow
 from ecogsafe.catalog.database import Catalog
+from ecogsafe.catalog.failures import damaged
 from ecogsafe.catalog.sealings import PartRow, SealingRow
 from ecogsafe.catalog.snapshots import copy_database, snapshot_to
 from ecogsafe.catalog.source_stat import SourceStat
@@ -150,3 +151,18 @@ def test_a_snapshot_is_one_state_while_another_thread_writes(catalog: Catalog, t
     for n in range(3):
         with Catalog.open(tmp_path / f"snapshot{n}") as copy, copy.read() as tx:
             assert meta.get(tx, "left") == meta.get(tx, "right")
+
+
+def test_what_is_made_of_a_copy_does_not_count_where_the_copy_is_damaged(
+    busy: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bytes] = []
+
+    def find_damage(path: Path) -> None:
+        raise damaged()
+
+    monkeypatch.setattr(snapshots, "check_whole", find_damage)
+    with pytest.raises(DamagedCatalogueError):
+        snapshot_to(busy, tmp_path / "snapshot.sqlite", meanwhile=lambda copy: made.append(copy.read_bytes()[:6]))
+    assert made == [b"SQLite"]
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith((".", "snapshot"))]

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import pytest
+from sqlalchemy import func, select
 
-from ecogsafe.catalog import leases, runs, subjects
+from ecogsafe.catalog import files, leases, runs, subjects
 from ecogsafe.catalog.database import Transaction
+from ecogsafe.catalog.files import SeenFile
+from ecogsafe.catalog.schema import touched
 from ecogsafe.core.errors import (
     EcogsafeError,
     ExitStatus,
@@ -163,6 +166,26 @@ def test_the_heartbeat_keeps_leases(small_lab: SmallLab, monkeypatch: pytest.Mon
         with run.catalog.read() as tx:
             assert [h.owner for h in leases.holders(tx, f"subject:{CODE}")] == [run.owner]
             assert [h.owner for h in leases.holders(tx, "upload:abc")] == [run.owner]
+
+    assert small_lab.run("a", work).status is ExitStatus.DONE
+
+
+def test_what_was_changed_is_added_up_beside_other_work(small_lab: SmallLab) -> None:
+    path = f"{CODE}/{CODE}_1/{CODE}_1_00001.avi"
+    seen = SeenFile(tree="video", path=path, subject=CODE, segment=1, size=5, mtime_ns=1, inode=1, device=1)
+
+    def work(run: Run) -> None:
+        with run.catalog.write() as tx:
+            files.upsert_file(tx, seen)
+        run.add_up()
+        deadline = time.monotonic() + running._SUMS_S / 2
+        while True:
+            with run.catalog.read() as tx:
+                left = tx.execute(select(func.count()).select_from(touched)).scalar_one()
+            if not left:
+                return
+            assert time.monotonic() < deadline, f"{left} changes wait for the end of the run"
+            time.sleep(0.01)
 
     assert small_lab.run("a", work).status is ExitStatus.DONE
 

@@ -12,7 +12,8 @@ import zstandard
 
 from ecogsafe.catalog import copies, meta
 from ecogsafe.catalog.database import Catalog
-from ecogsafe.core.errors import ExitStatus, NoSpaceError, StoreRefusedError
+from ecogsafe.catalog.failures import damaged
+from ecogsafe.core.errors import DamagedCatalogueError, ExitStatus, NoSpaceError, StoreRefusedError
 from ecogsafe.crypt.age_file import open_sealed
 from ecogsafe.service import snapshots
 from ecogsafe.stores.faulty import Fault, Faulty
@@ -78,13 +79,27 @@ def test_a_store_that_refuses_it(two_clips: SmallLab, in_memory: StoresInMemory)
 def test_a_full_home(two_clips: SmallLab, in_memory: StoresInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     in_memory.add(URL)
 
-    def full(*_a: object) -> None:
+    def full(*_a: object, **_o: object) -> None:
         raise NoSpaceError("snapshot", "could not be written")
 
     monkeypatch.setattr(snapshots, "snapshot_to", full)
     ended = two_clips.upload("v", URL)
     assert ended.status is ExitStatus.PARTIAL
     assert len(ended.keys("done")) == 2
+
+
+def test_a_copy_that_is_damaged_is_not_sent(
+    two_clips: SmallLab, in_memory: StoresInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = in_memory.add(URL)
+
+    def find_damage(path: Path) -> None:
+        raise damaged()
+
+    monkeypatch.setattr("ecogsafe.catalog.snapshots.check_whole", find_damage)
+    assert isinstance(two_clips.upload("v", URL).error, DamagedCatalogueError)
+    assert own_objects(store, "catalog/") == []
+    assert not list(two_clips.home.root.glob(".*snapshot*"))
 
 
 def test_a_catalogue_on_a_server_is_kept_there(

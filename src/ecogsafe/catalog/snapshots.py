@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -102,11 +104,17 @@ def copy_database(catalog: Catalog, path: Path, *, replace: bool = False) -> Non
         temporary.unlink(missing_ok=True)
 
 
-def snapshot_to(catalog: Catalog, path: Path) -> None:
+def snapshot_to(catalog: Catalog, path: Path, *, meanwhile: Callable[[Path], None] | None = None) -> None:
     """Write a consistent copy of ``catalog`` without work under way to the new file ``path``, mode 0600.
 
     Sealings, parts, uploads, acknowledgements, open intents and leases are left out; no byte of a wrapped
     key remains in the file. Others may write meanwhile.
+
+    Parameters
+    ----------
+    meanwhile
+        Is given the copy while that is looked through for damage, which takes as long as all the rest; what it makes
+        of it counts only if no error is raised here.
 
     Raises
     ------
@@ -128,7 +136,11 @@ def snapshot_to(catalog: Catalog, path: Path) -> None:
                     copy.execute(statement)
                 copy.execute("COMMIT")
                 copy.execute("VACUUM INTO ?", (str(lean),))
-            check_whole(lean)
+            with ThreadPoolExecutor(1, "snapshot") as beside:
+                checked = beside.submit(check_whole, lean)
+                if meanwhile is not None:
+                    meanwhile(lean)
+                checked.result()
             _publish(lean, path, replace=False)
     except OSError as error:
         raise _os_failure(error) from error

@@ -61,6 +61,8 @@ class Run:
     #: why the run had to stop although nobody asked it to
     lost: LockedError | None = None
     _held: dict[str, Lease] = field(default_factory=dict)
+    #: wakes the heartbeat
+    _pulse: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.owner = self.owner or owner_here(self.run_id)
@@ -193,6 +195,15 @@ class Run:
             message=self.message,
         )
 
+    def add_up(self) -> None:
+        """Have what this run changed put in its place in the sums now, beside what is done next."""
+        self._pulse.set()
+
+    def wait_for_pulse(self, seconds: float) -> None:
+        """Return after ``seconds``, or as soon as `add_up` was called."""
+        self._pulse.wait(seconds)
+        self._pulse.clear()
+
     def renew_leases(self) -> None:
         """Renew every lease of this owner, those on uploads included; stop if one that we relied on is gone."""
         held = list(self._held.items())
@@ -310,6 +321,7 @@ def _noted(run: Run) -> Iterator[None]:
         raise
     finally:
         ended.set()
+        run.add_up()
         heartbeat.join()
         try:
             with run.catalog.write() as tx:
@@ -331,7 +343,10 @@ def _status_of(run: Run, failure: BaseException | None) -> ExitStatus:
 
 def _beat(run: Run, ended: threading.Event) -> None:
     renewed = monotonic()
-    while not ended.wait(min(_HEARTBEAT_S, _SUMS_S)):
+    while True:
+        run.wait_for_pulse(min(_HEARTBEAT_S, _SUMS_S))
+        if ended.is_set():
+            return
         now = monotonic()
         keep_sums(run.catalog)
         if now - renewed < _HEARTBEAT_S:

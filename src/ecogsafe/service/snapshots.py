@@ -79,6 +79,7 @@ class Snapshots:
         self._sent = monotonic()
         if not self._stores and not elsewhere:
             return
+        self._run.add_up()
         if self._run.catalog.path is None:
             message = "the catalogue is on a server, whose own backup keeps it: no snapshot was stored"
             self._run.tell(Item(action="snapshot", status="note", message=message))
@@ -153,8 +154,7 @@ class Snapshots:
         temporary = root / f"{_TEMPORARY}{secrets.token_hex(4)}.sqlite"
         zipped = temporary.with_suffix(".sqlite.zst")
         try:
-            snapshot_to(self._run.catalog, temporary)
-            zip_snapshot(temporary, zipped)
+            snapshot_to(self._run.catalog, temporary, meanwhile=lambda copy: zip_snapshot(copy, zipped))
             temporary.unlink()
             yield zipped
         finally:
