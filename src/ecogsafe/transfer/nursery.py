@@ -5,9 +5,10 @@ only a process of one thread, without a catalogue or a lock, may safely be forke
 begins, before it opens anything.
 
 Two that are forked from one must never draw the same chance. Our keys and nonces come from the system itself, call by
-call (``secrets``); OpenSSL, which makes those of TLS and of post-quantum recipients, notes that it was forked and
-seeds its generator anew (https://docs.openssl.org/3.5/man7/RAND/), and so does Python with that of the pauses between
-attempts. ``tests/transfer/test_nursery.py`` looks at each.
+call (``secrets``). OpenSSL, which makes those of TLS and of post-quantum recipients, notices a fork and seeds its
+generator anew (1.1.1 to 1.1.1c did not, CVE-2019-1549; ``cryptography`` brings 3 or later in its wheels), and so does
+Python with that of the pauses between attempts. ``tests/transfer/test_nursery.py`` looks at each; of OpenSSL that is no
+proof, as it mixes the time in too.
 """
 
 from __future__ import annotations
